@@ -1,0 +1,62 @@
+"""Every exception that pocketflex raises of its own.
+
+    PocketflexError
+    ├── FlowError               (ValueError)      a flow or node that cannot run as it is built
+    ├── UnknownActionError      (LookupError)     post named an action that has no edge
+    ├── OptionError             (ValueError)      an option that does not exist, or a wrong value of one
+    ├── WorkerDiedError         (BrokenExecutor)  a worker process ended while it ran an item
+    ├── ItemTimeoutError        (TimeoutError)    an item ran longer than `timeout`
+    ├── PayloadError            (PicklingError)   something could not be carried to or from a worker
+    ├── RemoteError             (RuntimeError)    stands in for an exception that cannot be carried
+    └── BackendUnavailableError (ImportError)     an optional package or the platform is missing
+
+An exception raised by a user's node is never wrapped: it arrives as itself. Each class is also the
+builtin that a caller who does not know pocketflex would catch.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
+
+
+class PocketflexError(Exception):
+    """The root of every exception that pocketflex raises of its own."""
+
+
+class FlowError(PocketflexError, ValueError):
+    """A flow or a node cannot run as it is built; the message names it and the remedy."""
+
+
+class UnknownActionError(PocketflexError, LookupError):
+    """`post` named an action for which the node has no edge; the message lists the known ones."""
+
+
+class OptionError(PocketflexError, ValueError):
+    """An option does not exist or has a wrong value; the message names the option."""
+
+
+class WorkerDiedError(PocketflexError, BrokenExecutor):
+    """A worker process ended by a signal or an exit code while it ran an item."""
+
+
+class ItemTimeoutError(PocketflexError, TimeoutError):
+    """An item ran longer than the `timeout` option allows."""
+
+
+class PayloadError(PocketflexError, PicklingError):
+    """An argument, a callable or a result could not be carried between processes.
+
+    The message says which of them and on which side.
+    """
+
+
+class RemoteError(PocketflexError, RuntimeError):
+    """Stands in for an exception of a worker that cannot be carried to this process.
+
+    Its message has the type name, the arguments and the traceback of the original.
+    """
+
+
+class BackendUnavailableError(PocketflexError, ImportError):
+    """An optional package, or the platform, lacks what the call needs; the message has the remedy."""

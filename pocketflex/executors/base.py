@@ -1,0 +1,53 @@
+"""What every executor promises.
+
+An executor takes a `Job` and yields the outcome of each of its items, exactly one an item, in
+input order unless the options say otherwise. It applies `timeout`, `chunksize`, `max_workers`; it
+knows nothing of flows and applies no `on_error`: that is `outcome.settle`, once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from ..options import BatchOptions
+from ..outcome import Outcomes
+from ..retry import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One callable and the items it is called with.
+
+    Attributes:
+        call: What is done with each item.
+        items: Any iterable; an ndarray's items are its rows. Read once, as fast as it is needed.
+        label: Names the work in messages, such as ``node Parse``.
+    """
+
+    call: Call
+    items: Iterable[Any]
+    label: str
+
+
+class Run(Protocol):
+    """A job under way: iterate to drive it and to receive its outcomes."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers may take part."""
+
+    def __iter__(self) -> Iterator[Outcomes]:
+        """The outcomes; closing the iterator early stops the job."""
+
+    def cancel(self) -> None:
+        """Stop the job from any thread: the iteration ends early, without an error."""
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where the items of a batch run."""
+
+    def start(self, job: Job, options: BatchOptions) -> Run:
+        """Begin a job. Raises before any item runs if the job cannot run here."""

@@ -1,0 +1,82 @@
+"""Items in a thread pool of this process: for work that releases the GIL, or waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from time import monotonic
+from typing import Any
+
+from ..options import BatchOptions
+from ..outcome import Outcomes
+from .base import Job
+from .serial import check_time, split
+
+_AHEAD = 4  # chunks a thread that are queued or undelivered: enough to keep it busy, bounded for generators
+
+
+class Threads:
+    """Runs a job's items in `max_workers` threads, by default one per usable CPU."""
+
+    def start(self, job: Job, options: BatchOptions) -> ThreadsRun:
+        """Begin a job; its threads live as long as the iteration over the run."""
+        return ThreadsRun(job, options)
+
+
+class ThreadsRun:
+    """A job under way in threads of its own."""
+
+    def __init__(self, job: Job, options: BatchOptions) -> None:
+        from .._engine.sizing import usable_cpus
+
+        self._job = job
+        self._options = options
+        self._cancelled = False
+        self.workers = options.max_workers or usable_cpus()
+
+    def cancel(self) -> None:
+        """Stop feeding; items under way cannot be interrupted and are waited for."""
+        self._cancelled = True
+
+    def __iter__(self) -> Iterator[Outcomes]:
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="pocketflex") as pool:
+            try:
+                yield from self._drive(pool)
+            finally:
+                self._cancelled = True
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _drive(self, pool: ThreadPoolExecutor) -> Iterator[Outcomes]:
+        waiting: deque[Future[Outcomes]] = deque()
+        start = 0
+        for chunk in split(self._job.items, self._options.chunksize or 1):
+            if self._cancelled:
+                return
+            waiting.append(pool.submit(copy_context().run, self._run_chunk, start, chunk))
+            start += len(chunk)
+            while len(waiting) >= _AHEAD * self.workers:
+                yield self._next(waiting)
+        while waiting and not self._cancelled:
+            yield self._next(waiting)
+
+    def _next(self, waiting: deque[Future[Outcomes]]) -> Outcomes:
+        if self._options.ordered:
+            return waiting.popleft().result()
+        done = wait(waiting, return_when=FIRST_COMPLETED).done.pop()
+        waiting.remove(done)
+        return done.result()
+
+    def _run_chunk(self, start: int, chunk: Any) -> Outcomes:
+        call, timeout = self._job.call, self._options.timeout
+        if self._cancelled:
+            return Outcomes(start, [])
+        if call.chunk:
+            return call.run_chunk(start, chunk)
+        outcomes = []
+        for index, item in enumerate(chunk, start):
+            begun = monotonic()
+            outcome = call.run(index, item)
+            outcomes.append(outcome if timeout is None else check_time(outcome, index, monotonic() - begun, timeout))
+        return Outcomes.gather(start, outcomes)

@@ -1,0 +1,101 @@
+"""`BatchOptions`: how a batch runs. One frozen record, filled from the call and from the node.
+
+The call wins over the node, the node over the default. Every value is checked when the record is
+made, which is before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .errors import OptionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """How the items of a batch are run.
+
+    Attributes:
+        max_workers: Worker processes (or threads) at the most; None means one per CPU that this
+            process may use.
+        chunksize: Items handed to a worker at a time; None measures the items and decides.
+        max_concurrency: Items of an async batch that are under way at the same time.
+        on_error: `raise` the failure with the lowest index, `collect` failures in their places,
+            or `skip` them.
+        timeout: Seconds that one item may take, all its attempts included; None means no limit. A
+            worker that runs longer is killed. Where items run in this process they cannot be
+            stopped: an item that took longer fails once it ends.
+        ordered: Deliver results in input order (True) or as they come (False).
+        progress: Show a progress bar that counts items; needs ``pip install pocketflex[progress]``.
+        executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
+        crash_retries: How often an item is tried again after it has ended its worker process.
+    """
+
+    max_workers: int | None = None
+    chunksize: int | None = None
+    max_concurrency: int = 256
+    on_error: str = "raise"
+    timeout: float | None = None
+    ordered: bool = True
+    progress: bool = False
+    executor: Any = "processes"  # a name, or any object that satisfies executors.base.Executor
+    crash_retries: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
+            self._check_count(name, least)
+        if self.on_error not in ("raise", "collect", "skip"):
+            self._refuse("on_error", "one of 'raise', 'collect', 'skip'")
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
+            self._refuse("timeout", "a number of seconds above 0, or None for no limit")
+        for name in ("ordered", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                self._refuse(name, "True or False")
+        if not isinstance(self.executor, str) and not callable(getattr(self.executor, "start", None)):
+            self._refuse("executor", "'processes', 'serial', 'threads' or an object with a `start` method")
+
+    @classmethod
+    def resolve(cls, given: Mapping[str, Any], node: object | None = None) -> BatchOptions:
+        """Join the options `given` with a call and those that `node` has as attributes.
+
+        Raises:
+            OptionError: An option does not exist, or has a wrong value; the message names it.
+        """
+        check_names(given)
+        values = {name: getattr(node, name) for name in OPTION_NAMES if hasattr(node, name)}
+        try:
+            return cls(**{**values, **given})
+        except OptionError as error:
+            if node is not None and not isinstance(node, type):
+                error.add_note(f"while reading the options of node {type(node).__name__}")
+            raise
+
+    def _check_count(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if value is None and name in ("max_workers", "chunksize"):
+            return
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            optional = ", or None to let pocketflex decide" if name in ("max_workers", "chunksize") else ""
+            self._refuse(name, f"a whole number, at least {least}{optional}")
+
+    def _refuse(self, name: str, wanted: str) -> None:
+        raise OptionError(f"{name}={getattr(self, name)!r}: it must be {wanted}")
+
+
+OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))
+
+
+def check_names(given: Mapping[str, Any]) -> None:
+    """Raise OptionError, with the nearest known name, if an option does not exist."""
+    for name in given:
+        if name not in OPTION_NAMES:
+            near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(OPTION_NAMES)}"
+            raise OptionError(f"unknown option {name!r}: {hint}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
