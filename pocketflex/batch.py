@@ -6,7 +6,7 @@ it, so they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
@@ -39,8 +39,16 @@ class Batch:
     def results(self) -> list[Any]:
         """Run all items and return their results as `on_error` says."""
         collected: list[Any] = []
-        for results in self.stream():
-            collected += results
+        try:
+            for results in self.stream():
+                collected += results
+        except RuntimeError as error:
+            stop = error.__cause__
+            # A generator, as `stream` is, cannot raise StopIteration: Python makes it the cause of a
+            # RuntimeError. One with a note is an item's own (see `annotate`), to be raised as itself.
+            if isinstance(stop, StopIteration) and hasattr(stop, "__notes__"):
+                raise stop from stop.__cause__
+            raise
         return collected
 
     def stream(self) -> Iterator[list[Any]]:
@@ -55,7 +63,7 @@ class Batch:
         """Stop the job from any thread; its results end early."""
         self._run.cancel()
 
-    def _observe(self) -> Iterator[Any]:  # a generator of Outcomes: `close` is needed
+    def _observe(self) -> Generator[Outcomes, None, None]:
         record, begun = self._record, perf_counter()
         bar = open_bar(self._options.progress, self._job.label, known_length(self._job.items))
         outcomes = iter(self._run)

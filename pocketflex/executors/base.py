@@ -24,11 +24,14 @@ class Job:
         call: What is done with each item.
         items: Any iterable; an ndarray's items are its rows. Read once, as fast as it is needed.
         label: Names the work in messages, such as ``node Parse``.
+        is_streamed: Whether outcomes are consumed as they come, so that only a bounded number of
+            them may wait for a slow item before them; otherwise all of them are kept anyway.
     """
 
     call: Call
     items: Iterable[Any]
     label: str
+    is_streamed: bool = False
 
 
 class Run(Protocol):

@@ -1,0 +1,65 @@
+"""Where the one pool of this process lives: made at the first use, ended at exit, never shared with a fork."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from threading import Lock
+
+from ..errors import BackendUnavailableError
+from .pool import Pool
+from .sizing import thread_limits, usable_cpus
+from .transport import Surroundings
+
+
+class Home:
+    """The process's pool, if it has one."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._pool: Pool | None = None
+
+    def pool(self) -> Pool:
+        """The pool; made if there is none.
+
+        Raises:
+            BackendUnavailableError: This is not Linux.
+            OSError: No process, memory or descriptor can be had.
+        """
+        if sys.platform != "linux":
+            raise BackendUnavailableError(
+                f"worker processes need Linux (this is {sys.platform}); pass executor='threads' or 'serial'"
+            )
+        with self._lock:
+            if self._pool is None:
+                self._pool = Pool(surroundings().environ)
+            return self._pool
+
+    def leave(self) -> None:
+        """End the pool, if there is one."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the pool is the parent's, forget it without ending it."""
+        self.__init__()  # type: ignore[misc]  # also a fresh lock: another thread may have held it
+
+
+def surroundings() -> Surroundings:
+    """Where this process stands now."""
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # it has been deleted; workers then stay where they are
+        folder = ""
+    environ = {**thread_limits(usable_cpus(), os.environ), **os.environ}
+    return Surroundings(folder, tuple(sys.path), environ)
+
+
+_home = Home()
+shared_pool = _home.pool
+shutdown = _home.leave
+atexit.register(shutdown)
+os.register_at_fork(after_in_child=_home.abandon)

@@ -1,0 +1,163 @@
+"""Objects to bytes and back: callables, items, results, exceptions. The only importer of cloudpickle.
+
+Functions and classes of ``__main__``, notebooks and closures travel by value; everything else by
+reference. Buffers (arrays) leave the pickle "out of band" (protocol 5, PEP 574), so that they can
+be copied once into shared memory instead of twice through a pickle.
+
+What is unpickled here comes from descriptors that this process has inherited or created, never
+from a file or a network.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+from ..errors import PayloadError, RemoteError
+from ..outcome import Kind, RemoteTraceback, render_traceback
+
+_IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as a view of its own
+
+
+class ObjectPickler:
+    """Pickles one object after another, each on its own, with one pickler (making one costs more)."""
+
+    def __init__(self) -> None:
+        self._stream = io.BytesIO()
+        self._buffers: list[memoryview] = []
+        self._pickler = cloudpickle.CloudPickler(self._stream, protocol=5, buffer_callback=self._keep)
+
+    def dump(self, value: Any) -> tuple[bytes, list[memoryview]]:
+        """Pickle `value`; returns the pickle and its out-of-band buffers.
+
+        Raises:
+            Exception: Whatever the value's own pickling code raises.
+        """
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._buffers = []
+        self._pickler.clear_memo()
+        # CloudPickler.dump only rewrites RecursionError; its base does the work at half the cost
+        pickle.Pickler.dump(self._pickler, value)
+        return self._stream.getvalue(), self._buffers
+
+    def _keep(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _IN_BAND:
+            return True
+        self._buffers.append(raw)
+        return False
+
+
+def load(data: Any, buffers: Any = ()) -> Any:
+    """The object that `ObjectPickler.dump` was given."""
+    return pickle.loads(data, buffers=buffers)
+
+
+def dump_callable(call: Any, label: str) -> tuple[bytes, list[memoryview]]:
+    """Pickle what a job calls.
+
+    Raises:
+        PayloadError: It cannot be pickled; the message names the attribute that is to blame.
+    """
+    try:
+        return ObjectPickler().dump(call)
+    except Exception as error:
+        raise PayloadError(
+            f"{label}: its function cannot be sent to a worker process: {_blame(call)}{error} "
+            f"({type(error).__name__}). Create such an object inside the function, or give the class "
+            "__getstate__/__setstate__"
+        ) from error
+
+
+def _blame(call: Any) -> str:
+    owner = getattr(getattr(call, "function", call), "__self__", None)
+    for name, value in getattr(owner, "__dict__", {}).items():
+        try:
+            ObjectPickler().dump(value)
+        except Exception:
+            return f"attribute {name!r} ({type(value).__name__}): "
+    return ""
+
+
+def ship_by_value(module: ModuleType) -> None:
+    """Make the functions and classes of `module` travel by value, as those of ``__main__`` do.
+
+    For modules that workers cannot import, such as a file that was loaded from its path.
+    """
+    cloudpickle.register_pickle_by_value(module)
+
+
+class ErrorRecord(NamedTuple):
+    """An exception on its way to the parent.
+
+    Attributes:
+        pickle: The exception, or what stands in for it.
+        traceback: Its traceback as text.
+    """
+
+    pickle: bytes
+    traceback: str
+
+
+class FailureRecord(NamedTuple):
+    """A failed item on its way to the parent: what `Failure` has, but its index."""
+
+    error: ErrorRecord
+    attempts: int
+    kind: Kind
+
+
+def dump_error(error: BaseException) -> ErrorRecord:
+    """Pickle an exception so that it is sure to load again.
+
+    It is loaded here once for a trial. An exception whose class cannot be called with its own
+    `args` is rebuilt without its `__init__`; one that cannot be carried at all is replaced by a
+    RemoteError with its type name, arguments and traceback.
+    """
+    text = render_traceback(error)
+    for candidate in (error, _Rebuilt(error), RemoteError(_describe(error, text))):
+        try:
+            data = cloudpickle.dumps(candidate)
+            trial = pickle.loads(data)
+        except BaseException:  # the pickling code of a user's exception may raise anything
+            continue
+        if type(trial) is type(error) or isinstance(trial, RemoteError):
+            return ErrorRecord(data, text)
+    raise AssertionError("a RemoteError of plain text can always be pickled")
+
+
+def load_error(record: ErrorRecord) -> BaseException:
+    """The exception of `dump_error`, with the remote traceback as its cause."""
+    error: BaseException = load(record.pickle)
+    error.__cause__ = RemoteTraceback(record.traceback)
+    return error
+
+
+class _Rebuilt:
+    """Pickles an exception as class, args and attributes, leaving its `__init__` out."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self._error), self._error.args, dict(self._error.__dict__))
+
+
+def _rebuild(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+def _describe(error: BaseException, text: str) -> str:
+    try:
+        arguments = repr(error.args)
+    except Exception as failure:
+        arguments = f"(arguments without a repr: {type(failure).__name__})"
+    return f"{type(error).__name__}{arguments} cannot be carried between processes; it was raised here:\n{text}"

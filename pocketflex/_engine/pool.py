@@ -1,0 +1,314 @@
+"""The pool: joins dispatch, which decides, and the crew, which runs.
+
+    owner thread of a job                    pool (under its lock)              worker
+    plan, encode, offer  ────────────────▶   dispatch.assign  ── Run ──────▶    items
+    wait                                     one wait on everything
+    inbox: Results, Blame  ◀──────────────   on readable      ◀─ Results ───
+    decode, deliver
+
+There is no helper thread: the thread that waits for its job serves everybody's (turn.py). The
+user's code (iterating input, pickling, unpickling) runs only in the thread that owns the job, and
+never under the lock, so it may use the pool itself.
+
+Nothing is polled at intervals: the wait ends when a worker writes or ends, when another thread
+nudges, or when the earliest item deadline passes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+from ..errors import WorkerDiedError
+from .blocks import Encoded
+from .board import MAX_WORKERS
+from .crew import Crew, Departed, Member
+from .dispatch import BUDGET, Dispatch, Limits, Span
+from .packets import Disconnected
+from .poller import Poller
+from .shm import Arena
+from .socket_transport import store_parcel, write_block
+from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings, Transport
+from .turn import Turn
+
+_GRACE = 0.05  # seconds that workers have to leave a cancelled job before they are killed
+_MOST_FUTILE_DEATHS = 8  # deaths in a row between which no item was finished or blamed
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """In a job's inbox: outcomes to be read from a worker's memory, which is then to be released."""
+
+    transport: Transport
+    results: Results
+
+
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """In a job's inbox: an item that ended its worker, or ran too long and was killed with it."""
+
+    index: int
+    attempts: int
+    code: int
+    is_timeout: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """In a job's inbox: the job cannot go on."""
+
+    error: BaseException
+
+
+@dataclass(eq=False, slots=True)
+class PoolJob:
+    """A job as the pool sees it; its owner reads `inbox`."""
+
+    number: int
+    limits: Limits
+    parcel: Parcel
+    timeout: float | None
+    inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
+    offered: dict[int, Run] = field(default_factory=dict)  # ranges that no worker has yet
+    is_cancelled: bool = False
+
+
+class Pool:
+    """Worker processes shared by all jobs of this process."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        """Start the spawner; workers are started as jobs need them.
+
+        Raises:
+            OSError: No process, memory or descriptor can be had.
+        """
+        self._poller = Poller()
+        self._crew = Crew(environ, self._poller)
+        self._dispatch = Dispatch()
+        self._jobs: dict[int, PoolJob] = {}
+        self._retired: dict[int, Parcel] = {}  # ended jobs whose callable a worker may still read
+        self._turn = Turn(self._patience, self._poller.poll, self._serve)
+        self._futile_deaths = 0
+        self._numbers = count(1)
+
+    @property
+    def arena(self) -> Arena:
+        """The memory in which all workers find their items."""
+        return self._crew.arena
+
+    # --- what the owner of a job calls --------------------------------------------------------
+
+    def store(self, surroundings: Surroundings, data: bytes, buffers: Sequence[memoryview]) -> Parcel:
+        """Put a pickled callable where all workers can read it.
+
+        Raises:
+            OSError: There is not enough memory.
+        """
+        return store_parcel(self.arena, surroundings, data, buffers)
+
+    def open(self, limits: Limits, parcel: Parcel, timeout: float | None) -> PoolJob:
+        """Begin a job.
+
+        Raises:
+            OSError: No worker can be started.
+        """
+        with self._turn.hold():
+            job = PoolJob(next(self._numbers), limits, parcel, timeout)
+            self._jobs[job.number] = job
+            self._dispatch.open(job.number, limits)
+            self._hire()
+            return job
+
+    def plan(self, job: PoolJob) -> Span | None:
+        """The span of items that should be encoded next."""
+        with self._turn.hold():
+            return self._dispatch.plan(job.number)
+
+    def offer(self, job: PoolJob, planned: Span, encoded: Encoded) -> None:
+        """Hand in the encoded beginning of a planned span.
+
+        Raises:
+            OSError: There is not enough memory.
+        """
+        block = write_block(self.arena, encoded)
+        budget = None if job.limits.chunksize or job.limits.is_whole else BUDGET
+        with self._turn.hold():
+            number = self._dispatch.offer(job.number, planned, block.length)
+            job.offered[number] = Run(job.number, number, planned.start, block, budget)
+            self._assign()
+        if job.timeout is not None:
+            self._poller.nudge()  # whoever leads must reckon with a new deadline
+
+    def again(self, job: PoolJob, span: Span) -> None:
+        """Take back a planned span that was not offered."""
+        with self._turn.hold():
+            self._dispatch.again(job.number, span)
+
+    def seal(self, job: PoolJob, length: int) -> None:
+        """The input of a job has ended."""
+        with self._turn.hold():
+            self._dispatch.seal(job.number, length)
+
+    def deliver(self, job: PoolJob, items: int) -> None:
+        """So many outcomes have been passed on."""
+        with self._turn.hold():
+            self._dispatch.deliver(job.number, items)
+
+    def wait(self, job: PoolJob) -> None:
+        """Block until the job's inbox has something, a span can be planned, or it is cancelled."""
+        self._turn.lead(lambda: bool(job.inbox) or job.is_cancelled or self._dispatch.is_hungry(job.number))
+
+    def cancel(self, job: PoolJob) -> None:
+        """Make the job's owner stop waiting. Safe from any thread."""
+        job.is_cancelled = True
+        self._poller.nudge()
+
+    def close_job(self, job: PoolJob) -> None:
+        """End a job; a worker that still runs its items after a moment of grace is killed."""
+        if self._turn.defer(lambda: self._retire(job)):
+            return
+        with self._turn.hold():
+            self._retire(job)
+        try:
+            self._turn.lead(lambda: not self._dispatch.holders(job.number), time.monotonic() + _GRACE)
+        finally:
+            with self._turn.hold():
+                for slot in self._dispatch.holders(job.number):
+                    self._crew.kill(slot)
+
+    def close(self) -> None:
+        """End all workers and give all memory back; jobs under way fail."""
+        with self._turn.hold():
+            for member in self._crew:
+                self._dispatch.lose(member.slot, -1, -1, is_final=False)
+            self._crew.close()
+            self._break(WorkerDiedError("the worker pool was shut down while the job ran"))
+            self._poller.nudge()
+
+    # --- serving, with the lock held ----------------------------------------------------------
+
+    def _serve(self, ready: list[int]) -> None:
+        for fd in ready:
+            if self._crew.is_news(fd):
+                for departed in self._crew.departed():
+                    self._settle(departed)
+                self._hire()
+            elif member := self._crew.find(fd):
+                self._read(member)
+        self._kill_overdue()
+        self._assign()
+
+    def _read(self, member: Member) -> None:
+        try:
+            while (message := member.transport.receive(block=False)) is not None:
+                if isinstance(message, Results):
+                    self._take(member, message)
+                elif isinstance(message, LoadFailed) and message.job in self._jobs:
+                    self._jobs[message.job].inbox.append(message)
+        except Disconnected:
+            self._crew.hang_up(member)
+
+    def _take(self, member: Member, results: Results) -> None:
+        self._futile_deaths = 0
+        job = self._jobs.get(results.job)
+        if results.block is not None:
+            self._dispatch.progress(results.range, results.stop)
+            if job is None:
+                member.transport.release(results.block.region)
+            else:
+                job.inbox.append(Arrived(member.transport, results))
+        if results.is_last:
+            self._dispatch.finish(member.slot, results.range, results.seconds)
+            self._free_retired()
+
+    def _settle(self, departed: Departed) -> None:
+        """Take from a worker that has ended what it still sent, and see what its end costs."""
+        member = departed.member
+        self._read(member)
+        member.transport.close()
+        is_timeout = member.condemned >= 0
+        index = departed.index if member.condemned in (-1, departed.index) else -1
+        blames = self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout)
+        for blame in blames:
+            self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
+        self._futile_deaths = self._futile_deaths + 1 if index < 0 else 0
+        if self._futile_deaths > _MOST_FUTILE_DEATHS:
+            reason = departed.reason or f"exit code {departed.code}"
+            self._break(WorkerDiedError(f"workers end before they run an item, {_MOST_FUTILE_DEATHS} times: {reason}"))
+        self._free_retired()
+
+    def _hire(self) -> None:
+        """Have as many workers as the largest job can use."""
+        wanted = [min(job.limits.max_workers, job.limits.length or MAX_WORKERS) for job in self._jobs.values()]
+        while len(self._crew) < max(wanted, default=0):
+            self._dispatch.join(self._crew.hire().slot)
+
+    def _assign(self) -> None:
+        for send in self._dispatch.assign():
+            run = self._jobs[send.job].offered.pop(send.range)
+            try:
+                self._send(self._crew[send.worker], self._jobs[send.job], run)
+            except Disconnected:  # its end is about to be reported, and the range then goes elsewhere
+                self.arena.free(run.block.region)
+
+    @staticmethod
+    def _send(member: Member, job: PoolJob, run: Run) -> None:
+        if job.number not in member.loaded:
+            member.loaded.add(job.number)
+            member.transport.send(Load(job.number, job.parcel, job.timeout is not None))
+        member.transport.send(run)
+
+    def _patience(self) -> float | None:
+        left = [timeout - seconds for _, _, seconds, timeout in self._timed()]
+        return max(0.0, min(left)) if left else None
+
+    def _kill_overdue(self) -> None:
+        for slot, index, seconds, timeout in list(self._timed()):
+            if index >= 0 and seconds > timeout:
+                self._crew.kill(slot, index)
+
+    def _timed(self) -> Iterator[tuple[int, int, float, float]]:
+        """Workers that run a job with a timeout: slot, item, its seconds so far, its limit."""
+        for member in self._crew:
+            held = self._dispatch.held(member.slot)
+            job = self._jobs.get(held.job) if held else None
+            if held and job and job.timeout is not None and member.condemned < 0:
+                items = held.span.stop - held.span.start if job.limits.is_whole else 1
+                yield member.slot, *self._crew.seconds_running(member), job.timeout * items
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    def _retire(self, job: PoolJob) -> None:
+        if self._jobs.pop(job.number, None) is None:
+            return
+        self._dispatch.close(job.number)
+        for run in job.offered.values():
+            self.arena.free(run.block.region)
+        for slot in self._dispatch.holders(job.number):
+            self._crew.cancel(slot, job.number)
+        for member in self._crew:
+            self._forget(member, job.number)
+        self._retired[job.number] = job.parcel
+        self._free_retired()
+
+    @staticmethod
+    def _forget(member: Member, job: int) -> None:
+        if job in member.loaded:
+            member.loaded.remove(job)
+            with suppress(Disconnected):  # then it forgets by ending
+                member.transport.send(Drop(job))
+
+    def _free_retired(self) -> None:
+        for number in [number for number in self._retired if not self._dispatch.holders(number)]:
+            parcel = self._retired.pop(number)
+            self.arena.free(parcel.region)
+            if parcel.buffers is not None:
+                self.arena.free(parcel.buffers)
+
+    def _break(self, error: WorkerDiedError) -> None:
+        for job in self._jobs.values():
+            job.inbox.append(Broken(error))

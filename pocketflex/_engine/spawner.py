@@ -1,0 +1,245 @@
+"""The spawner: one small single-threaded process that forks workers on request.
+
+    parent ── Popen ──▶ spawner ── fork ──▶ worker, worker, ...
+       Fork(slot) + socket ──▶
+       Kill(slot)          ──▶
+                           ◀── Exited(slot, exit code)
+
+Why not fork from the parent: it may have threads, whose locks a fork copies in any state. Why not
+start a fresh interpreter a worker: it costs 60 ms and imports ``__main__`` again. The spawner has no
+thread and nothing of the user's, has imported what a worker needs, and forks one in milliseconds.
+
+It ends when the parent does: its socket closes, or the parent's pidfd reports its end even if a
+child of the parent's still holds a copy of the socket. It then kills the workers and waits for them.
+Should it be killed itself, each worker gets SIGKILL from the kernel (PR_SET_PDEATHSIG); that signal
+fires when the *thread* that forked ends, which is another reason for a process with a single one.
+
+The spawner is in a session of its own, so that Ctrl-C in a terminal reaches the parent alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from .board import Board
+from .packets import Disconnected, open_pair, receive_packet, send_packet
+from .shm import Arena
+from .socket_transport import SocketTransport
+
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[4:]; from pocketflex._engine.spawner import main; "
+    "main(*map(int, sys.argv[1:4]))"
+)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Fork(NamedTuple):
+    """To the spawner: fork a worker for a slot of the board; its socket comes along."""
+
+    slot: int
+
+
+class Kill(NamedTuple):
+    """To the spawner: end the worker of a slot with SIGKILL, if it still runs."""
+
+    slot: int
+
+
+class Exited(NamedTuple):
+    """From the spawner: a worker has ended.
+
+    Attributes:
+        slot: Its slot.
+        code: Its exit code, or minus the number of the signal that ended it.
+        reason: Why it could not be started, empty if it ran.
+    """
+
+    slot: int
+    code: int
+    reason: str = ""
+
+
+class Spawner:
+    """The parent's side."""
+
+    def __init__(self, board: Board, environ: dict[str, str]) -> None:
+        """Start the process; it becomes ready in the background, requests wait in its socket.
+
+        Raises:
+            OSError: The process cannot be started.
+        """
+        self._socket, theirs = open_pair()
+        with theirs:
+            arguments = [str(theirs.fileno()), str(board.descriptor), str(os.getpid()), *sys.path]
+            self._process = subprocess.Popen(
+                [sys.executable, *_interpreter_flags(), "-c", _BOOT, *arguments],
+                pass_fds=(theirs.fileno(), board.descriptor),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=environ,
+            )
+
+    def fileno(self) -> int:
+        """Readable when a worker has ended, or the spawner itself."""
+        return self._socket.fileno()
+
+    def fork(self, slot: int, connection: socket.socket) -> None:
+        """Ask for a worker that serves `connection`; it may be written to at once."""
+        self._tell(Fork(slot), connection.fileno())
+
+    def kill(self, slot: int) -> None:
+        """End a worker, whatever it is doing."""
+        self._tell(Kill(slot))
+
+    def receive(self) -> list[Exited] | None:
+        """The workers that have ended since the last call; None if the spawner is gone."""
+        ended: list[Exited] = []
+        try:
+            while received := receive_packet(self._socket, block=False):
+                ended.append(pickle.loads(received[0]))
+        except Disconnected:
+            return ended or None
+        return ended
+
+    def close(self) -> None:
+        """End the spawner and with it every worker; returns when all of them are gone."""
+        self._socket.close()
+        self._process.wait()
+
+    def _tell(self, request: Fork | Kill, *descriptors: int) -> None:
+        with suppress(Disconnected):  # the spawner is gone, and its workers with it: `receive` says so
+            send_packet(self._socket, pickle.dumps(request), descriptors)
+
+
+def _interpreter_flags() -> list[str]:
+    """What of this interpreter's command line changes what code does."""
+    flags = ["-O"] * sys.flags.optimize
+    flags += [f"-W{option}" for option in sys.warnoptions]
+    if sys.flags.utf8_mode:
+        flags.append("-Xutf8")
+    return flags
+
+
+def main(connection: int, board: int, parent: int) -> None:
+    """The spawner's process, started with two inherited descriptors and its parent's pid."""
+    parent_end = os.pidfd_open(parent)
+    if os.getppid() != parent:
+        return  # it ended while this process started
+    Nursery(socket.socket(fileno=connection), Board.inherit(board)).run(parent_end)
+
+
+class Nursery:
+    """The spawner's side: forks, kills and reaps."""
+
+    def __init__(self, connection: socket.socket, board: Board) -> None:
+        from . import worker  # what every worker needs is imported once, before the first fork
+
+        self._serve: type[worker.Worker] = worker.Worker
+        self._socket = connection
+        self._board = board
+        self._die_with_parent = _load_prctl()
+        self._slots: dict[int, int] = {}  # pidfd -> slot
+        self._pids: dict[int, int] = {}  # slot -> pid
+        self._poll = select.poll()
+
+    def run(self, parent_end: int) -> None:
+        """Serve until the parent is gone, then leave no worker behind."""
+        gc.freeze()  # workers share these objects' pages; a collection would copy them
+        self._poll.register(self._socket, select.POLLIN)
+        self._poll.register(parent_end, select.POLLIN)
+        while self._serve_once(parent_end):
+            pass
+        for pid in self._pids.values():
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._pids.values():
+            os.waitpid(pid, 0)
+
+    def _serve_once(self, parent_end: int) -> bool:
+        for fd, _ in self._poll.poll():
+            if fd == parent_end:
+                return False
+            if fd in self._slots:
+                self._reap(fd)
+            elif not self._obey():
+                return False
+        return True
+
+    def _obey(self) -> bool:
+        try:
+            received = receive_packet(self._socket, block=True)
+        except Disconnected:
+            return False
+        assert received is not None  # it blocks
+        request, descriptors = pickle.loads(received[0]), received[1]
+        if isinstance(request, Kill):
+            if request.slot in self._pids:
+                os.kill(self._pids[request.slot], signal.SIGKILL)  # not reaped yet, so the pid is its own
+            return True
+        try:
+            self._fork(request.slot, descriptors[0])
+        except OSError as error:
+            self._tell(Exited(request.slot, 1, f"a worker process could not be started: {error}"))
+        finally:
+            os.close(descriptors[0])
+        return True
+
+    def _fork(self, slot: int, connection: int) -> None:
+        spawner = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(slot, connection, spawner)
+        self._pids[slot] = pid
+        end = os.pidfd_open(pid)
+        self._slots[end] = slot
+        self._poll.register(end, select.POLLIN)
+
+    def _become_worker(self, slot: int, connection: int, spawner: int) -> None:
+        code = 70  # EX_SOFTWARE: the worker itself is broken
+        try:
+            self._die_with_parent()
+            if os.getppid() == spawner:
+                _close_all_but(connection, self._board.descriptor)
+                transport = SocketTransport(socket.socket(fileno=connection), Arena())
+                self._serve(transport, self._board.slot(slot)).serve()
+                code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _reap(self, end: int) -> None:
+        self._poll.unregister(end)
+        os.close(end)
+        slot = self._slots.pop(end)
+        _, status = os.waitpid(self._pids.pop(slot), 0)
+        self._tell(Exited(slot, os.waitstatus_to_exitcode(status)))
+
+    def _tell(self, event: Exited) -> None:
+        with suppress(Disconnected):  # the parent is gone, which the poll reports next
+            send_packet(self._socket, pickle.dumps(event))
+
+
+def _load_prctl() -> Callable[[], None]:
+    import ctypes  # here and not in the worker: it costs 5 ms
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _close_all_but(*kept: int) -> None:
+    lowest = 3
+    for fd in sorted(kept):
+        os.closerange(lowest, fd)
+        lowest = fd + 1
+    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,241 @@
+"""A worker: receives ranges, runs their items, sends the outcomes back.
+
+The life of a range here:
+
+    1. `Run` arrives; its block is read in place, each item is unpickled when its turn comes.
+    2. Before an item is touched its index is put on the board: whatever ends this process from then
+       on, unpickling, the item itself or pickling its result, is known to be that item's doing.
+    3. Outcomes are collected and sent every few milliseconds (`_FLUSH`), so a crash repeats no more
+       finished work than that, and a slow item's result does not wait for its neighbours.
+    4. After `budget` seconds the items that have not begun are handed back, for a worker that is idle.
+
+One thread, no lock, no signal handler: a worker can be killed at any moment and owes nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from time import monotonic, monotonic_ns
+from typing import Any
+
+from ..errors import PayloadError
+from ..outcome import Failure, Kind, Outcome, Outcomes, Value
+from ..retry import Call
+from . import payload
+from .blocks import Block, ItemReader, encode_results
+from .board import BEGAN, CANCELLED, INDEX, RANGE
+from .packets import Disconnected
+from .payload import FailureRecord
+from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings, Transport
+
+_FLUSH = 0.005  # seconds; a send costs 20 us, so under half a per cent
+
+_is_worker = False
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker, where the engine runs its items serially."""
+    return _is_worker
+
+
+class Worker:
+    """The main loop of a worker process."""
+
+    def __init__(self, transport: Transport, slot: memoryview) -> None:
+        self._transport = transport
+        self._slot = slot
+        self._calls: dict[int, tuple[Call, bool]] = {}  # job -> callable, whether its items are timed
+        self._held: list[tuple[Run, ItemReader]] = []  # blocks that the user's code still refers to
+
+    def serve(self) -> None:
+        """Do what the parent says until it closes its end."""
+        global _is_worker
+        _is_worker = True
+        while True:
+            try:
+                self._obey(self._transport.receive())
+            except Disconnected:
+                return
+
+    def _obey(self, message: object) -> None:
+        if isinstance(message, Run):
+            self._run(message)
+        elif isinstance(message, Load):
+            self._load(message)
+        elif isinstance(message, Drop):
+            self._calls.pop(message.job, None)
+
+    def _load(self, message: Load) -> None:
+        try:
+            self._calls[message.job] = (load_call(self._transport, message), message.is_timed)
+        except BaseException as error:
+            self._transport.send(LoadFailed(message.job, payload.dump_error(error)))
+
+    def _run(self, message: Run) -> None:
+        self._slot[RANGE] = message.range
+        reader = ItemReader(message.block, self._transport.memory(message.block.region))
+        self._held.append((message, reader))
+        del reader
+        if message.job in self._calls:
+            call, is_timed = self._calls[message.job]
+            RangeRun(self._transport, self._slot, message, is_timed).run(call, self._held[-1][1])
+        self._slot[RANGE] = -1
+        self._release()
+
+    def _release(self) -> None:
+        still = [(message, reader) for message, reader in self._held if reader.is_held()]
+        for message, reader in self._held:
+            if not reader.is_held():
+                self._transport.release(message.block.region)
+        self._held = still
+
+
+class RangeRun:
+    """One range under way."""
+
+    def __init__(self, transport: Transport, slot: memoryview, message: Run, is_timed: bool) -> None:
+        self._transport = transport
+        self._slot = slot
+        self._message = message
+        self._is_timed = is_timed
+        self._begun = monotonic()
+        self._results: list[Any] = []
+        self._failed: dict[int, FailureRecord] = {}
+        self._sent = message.start  # index of the first item whose outcome has not been sent
+
+    def run(self, call: Call, reader: ItemReader) -> None:
+        """Run the items and send their outcomes."""
+        if call.chunk is None:
+            self._run_items(call, reader.iterate())
+        else:
+            self._run_chunk(call, reader)
+        self._flush(is_last=True)
+        sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
+        self._slot[INDEX] = -1
+
+    def _run_items(self, call: Call, items: Iterator[Any]) -> None:
+        slot, results, clock = self._slot, self._results, monotonic
+        job, budget, is_timed = self._message.job, self._message.budget, self._is_timed
+        plain = call.function if call.is_plain else None
+        flush_at = self._begun + _FLUSH
+        hand_back_at = self._begun + budget if budget is not None else float("inf")
+        start = self._message.start
+        for index in range(start, start + self._message.block.length):
+            if slot[CANCELLED] == job:
+                return
+            slot[INDEX] = index
+            if is_timed:
+                slot[BEGAN] = monotonic_ns()
+            try:
+                item = next(items)
+            except BaseException as error:
+                self._fail(_unreadable(index, error), 1, "unpicklable")
+                continue
+            try:
+                if plain is not None:
+                    results.append(plain(item))
+                else:
+                    self._keep(call.run(index, item))
+            except BaseException as error:
+                self._fail(error)
+            now = clock()
+            if now >= flush_at:
+                item = None  # nothing here may keep a view of the block alive
+                self._flush(is_last=False)
+                if now >= hand_back_at:
+                    return
+                flush_at = clock() + _FLUSH
+
+    def _run_chunk(self, call: Call, reader: ItemReader) -> None:
+        start = self._message.start
+        self._slot[INDEX] = start
+        if self._is_timed:
+            self._slot[BEGAN] = monotonic_ns()
+        try:
+            outcomes = call.run_chunk(start, reader.sequence())
+        except BaseException as error:
+            outcomes = Outcomes.gather(start, [Failure(start + at, error) for at in range(self._message.block.length)])
+        failures = {failure.index: failure for failure in outcomes.failures}
+        for index, result in enumerate(outcomes.results, start):
+            self._keep(failures.get(index) or Value(result))
+
+    def _keep(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            self._results.append(outcome.result)
+        else:
+            self._fail(outcome.error, outcome.attempts, outcome.kind)
+
+    def _fail(self, error: BaseException, attempts: int = 1, kind: Kind = "exception") -> None:
+        self._failed[len(self._results)] = FailureRecord(payload.dump_error(error), attempts, kind)
+        self._results.append(None)
+
+    def _flush(self, is_last: bool) -> None:
+        block = self._write() if self._results else None
+        message, seconds = self._message, monotonic() - self._begun
+        self._transport.send(Results(message.job, message.range, self._sent, block, is_last, seconds))
+        self._sent += len(self._results)
+        self._results.clear()
+        self._failed.clear()
+
+    def _write(self) -> Block:
+        try:
+            return self._transport.write(encode_results(self._results, self._failed, self))
+        except OSError as error:  # no memory for these results: the items fail, the worker goes on
+            count = len(self._results)
+            failed = dict.fromkeys(range(count), FailureRecord(payload.dump_error(error), 1, "exception"))
+            return self._transport.write(encode_results([None] * count, failed, self))
+
+    def begin(self, position: int) -> None:
+        """Publish whose result is about to be pickled."""
+        self._slot[INDEX] = self._sent + position
+
+    def refuse(self, position: int, error: BaseException) -> FailureRecord:
+        """The failure of an item whose result cannot be pickled."""
+        index, kind = self._sent + position, type(self._results[position]).__name__
+        refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {_say(error)}")
+        refused.__cause__ = error
+        return FailureRecord(payload.dump_error(refused), 1, "unpicklable")
+
+
+def load_call(transport: Transport, message: Load) -> Call:
+    """The callable of a job, loaded where its caller stands.
+
+    Raises:
+        BaseException: Whatever importing and unpickling it raises.
+    """
+    parcel = message.parcel
+    surroundings, data = pickle.loads(transport.view(parcel.region)[: parcel.nbytes])
+    _enter(surroundings)
+    call: Call = payload.load(data, _buffers(transport, parcel))
+    return call
+
+
+def _buffers(transport: Transport, parcel: Parcel) -> list[Any]:
+    if parcel.buffers is None:
+        return []
+    import numpy as np  # buffers come from arrays, which need it anyway
+
+    memory = np.frombuffer(transport.private(parcel.buffers), np.uint8)
+    return [memory[offset : offset + nbytes] for offset, nbytes in parcel.spans]
+
+
+def _enter(surroundings: Surroundings) -> None:
+    if surroundings.folder:
+        os.chdir(surroundings.folder)
+    sys.path[:] = surroundings.path
+    if surroundings.environ != os.environ:
+        os.environ.clear()
+        os.environ.update(surroundings.environ)
+
+
+def _unreadable(index: int, error: BaseException) -> PayloadError:
+    failed = PayloadError(f"item {index} cannot be unpickled in the worker: {_say(error)}")
+    failed.__cause__ = error
+    return failed
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,179 @@
+"""A batch of async items: a bounded number of runners on one feed, outcomes by index.
+
+    feed ──> runner 1 ─┐
+         ──> runner 2 ─┼──> results[index], failures
+         ──> runner n ─┘
+
+A runner is a task that takes the next item, awaits it, and goes on: there are `max_concurrency` tasks at
+the most, however many items there are. Items that never suspend would keep the loop to themselves, so
+all runners share a `Pace`: once 5 ms are used up, each of them lets the loop turn.
+
+When an item fails under ``on_error="raise"`` nothing more is taken from the feed; items with a lower index
+run to their end, as one of them may fail as well and its failure is the one to raise; those with a higher
+index are cancelled. No task outlives the batch, whichever way it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, cast
+
+from ..batch import known_length
+from ..errors import ItemTimeoutError
+from ..observe.progress import open_bar
+from ..observe.report import BatchRecord
+from ..options import BatchOptions
+from ..outcome import Failure, OnError, Outcome, Outcomes, Value, settle
+from ..retry import begin_attempt
+from ..walk import AsyncCall
+from .feed import END, NOWHERE, Feed, Pace, Tally
+from .tasks import attempt_item, end_all
+
+
+async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: BatchRecord) -> list[Any]:
+    """Await `call` for each of `items` and return the results as `on_error` says.
+
+    Args:
+        call: What is done with each item.
+        items: An iterable or an async iterable. It is read on the event loop, as fast as it is needed.
+        options: `max_concurrency`, `on_error`, `timeout` and `progress` apply.
+        record: Names the work in messages, and is filled in.
+    """
+    feed, length, begun = Feed(items, record.label), known_length(items), perf_counter()
+    bar = open_bar(options.progress, record.label, length)
+    batch = AsyncBatch(call, feed, options, Tally(bar))
+    try:
+        await batch.run(options.max_concurrency if length is None else min(options.max_concurrency, length))
+    finally:
+        record.seconds = perf_counter() - begun
+        record.items, record.failures = len(batch.results), len(batch.failures)
+        bar.close()
+        await feed.close()
+    failures = tuple(sorted(batch.failures, key=lambda failure: failure.index))
+    if batch.pace.feed_error is not None and not (failures and options.on_error == "raise"):
+        raise batch.pace.feed_error
+    runs = settle([Outcomes(0, batch.results, failures)], cast(OnError, options.on_error), record.label)
+    return [result for results in runs for result in results] if failures else batch.results
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """A task and the index of the item that it awaits."""
+
+    index: int = NOWHERE
+    task: asyncio.Task[None] | None = None
+
+
+class AsyncBatch:
+    """The items of one batch under way; `run` it once, then read `results` and `failures`."""
+
+    def __init__(self, call: AsyncCall, feed: Feed, options: BatchOptions, tally: Tally) -> None:
+        self._call = call
+        self._feed = feed
+        self._options = options
+        self._tally = tally
+        self._runners: list[Runner] = []
+        self.pace = Pace()
+        self.results: list[Any] = []
+        self.failures: list[Failure] = []
+
+    async def run(self, concurrency: int) -> None:
+        """Run all items; returns or raises once no runner is left."""
+        self._runners = [Runner() for _ in range(concurrency)]
+        tasks = [asyncio.create_task(self._serve(runner)) for runner in self._runners]
+        for runner, task in zip(self._runners, tasks, strict=True):
+            runner.task = task
+        await end_all(tasks, lambda: self._stop(-1))
+        if not self.pace.is_stopped and any(task.cancelled() for task in tasks):
+            raise asyncio.CancelledError  # someone cancelled a runner itself: items may be missing
+        self._tally.show(len(self.results))
+
+    async def _serve(self, me: Runner) -> None:
+        begin_attempt(0)
+        is_bare = self._call.is_plain and self._options.timeout is None
+        try:
+            if is_bare and self._feed.iterator is not None:
+                await self._serve_bare(me, self._feed.iterator)
+            else:
+                await self._serve_tried(me)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # an item's exception ends in _raised, so this is one of the feed
+            self.pace.feed_error = error
+            self.pace.stop(len(self.results))
+
+    async def _serve_bare(self, me: Runner, feed: Iterator[Any]) -> None:
+        """One bare call an item. This loop is what a tiny item costs, so there is no layer in it."""
+        function, results, pace = self._call.function, self.results, self.pace
+        for item in feed:
+            me.index = index = len(results)
+            results.append(None)
+            try:
+                results[index] = await function(item)
+            except BaseException as error:
+                self._raised(me, error)
+            if perf_counter() > pace.deadline and not await self._may_go_on(me):
+                return
+
+    async def _serve_tried(self, me: Runner) -> None:
+        while await self._may_go_on(me):
+            index, item = await self._feed.take(self.results)
+            if item is END or self.pace.is_stopped:
+                return
+            me.index = index
+            try:
+                outcome = await self._try(index, item)
+            except BaseException as error:
+                self._raised(me, error)
+            else:
+                self._ended(me, outcome)
+
+    async def _try(self, index: int, item: Any) -> Outcome:
+        timeout = self._options.timeout
+        if timeout is None:
+            return await attempt_item(self._call, index, item)
+        outcome: Outcome = Value(None)
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                outcome = await attempt_item(self._call, index, item)
+        except TimeoutError as error:
+            if not limit.expired():
+                return Failure(index, error)
+        if limit.expired():  # also if the item swallowed its cancellation and returned late
+            text = f"item {index} took longer than timeout={timeout:g}"
+            return Failure(index, ItemTimeoutError(text), kind="timeout")
+        return outcome
+
+    async def _may_go_on(self, me: Runner) -> bool:
+        me.index = NOWHERE
+        self._tally.show(len(self.results) - len(self._runners))  # at the most so many are not done
+        return await self.pace.may_go_on()
+
+    def _ended(self, me: Runner, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            self.results[me.index] = outcome.result
+        elif me.index <= self.pace.last:
+            self.results[me.index] = outcome
+            self.failures.append(outcome)
+            if self._options.on_error == "raise":
+                self._stop(me.index)
+
+    def _raised(self, me: Runner, error: BaseException) -> None:
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        if isinstance(error, KeyboardInterrupt) or (is_cancelled and me.index > self.pace.last):
+            raise error
+        if is_cancelled and me.task is not None:
+            while me.task.cancelling():  # the item cancelled its own task: that is the item's failure alone
+                me.task.uncancel()
+        self._ended(me, Failure(me.index, error, kind="cancelled" if is_cancelled else "exception"))
+
+    def _stop(self, last: int) -> None:
+        """Take nothing more, and cancel what runs beyond the index `last`."""
+        self.pace.stop(last)
+        for runner in self._runners:
+            if runner.index > last and runner.task is not None and runner.task is not asyncio.current_task():
+                runner.task.cancel()

@@ -1,0 +1,92 @@
+"""What the runners of one batch share: the items, their pace, the progress bar."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterable, Iterator
+from time import perf_counter
+from typing import Any, cast
+
+from ..batch import check_items
+from ..observe.progress import Bar
+
+END = object()  # what `Feed.take` gives after the last item
+NOWHERE = sys.maxsize  # beyond the index of any item
+_TURN = 0.005  # seconds between two turns of the loop: short for who waits for it, long beside a tiny item
+
+
+class Feed:
+    """The items of a batch, sync or async, for several runners."""
+
+    def __init__(self, items: Any, label: str) -> None:
+        """Open the items.
+
+        Raises:
+            TypeError: They are not iterable; the message has `label`.
+        """
+        self._stream = aiter(items) if isinstance(items, AsyncIterable) else None
+        self.iterator: Iterator[Any] | None = None if self._stream else iter(check_items(items, label))
+        self._lock = asyncio.Lock()  # an async generator refuses a second `anext` before the first has ended
+
+    async def take(self, results: list[Any]) -> tuple[int, Any]:
+        """The next item and its index, for which a place in `results` is made; `END` after the last."""
+        async with self._lock:
+            item = await anext(self._stream, END) if self._stream else next(cast(Any, self.iterator), END)
+            if item is not END:
+                results.append(None)
+            return len(results) - 1, item
+
+    async def close(self) -> None:
+        """End an async generator that was not read to its end."""
+        close = getattr(self._stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class Tally:
+    """Keeps a progress bar at the number of items done."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._shown = 0
+
+    def show(self, done: int) -> None:
+        """Bring the bar forward to `done` items."""
+        if done > self._shown:
+            self._bar.update(done - self._shown)
+            self._shown = done
+
+
+class Pace:
+    """When runners pause, and after which item they stop; shared by all of a batch."""
+
+    def __init__(self) -> None:
+        self.deadline = perf_counter() + _TURN  # in the past once the batch stops: runners look at nothing else
+        self.last = NOWHERE  # items beyond this index are not wanted any more
+        self.feed_error: BaseException | None = None
+        self._is_opening = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more may be taken from the feed."""
+        return self.last != NOWHERE
+
+    def stop(self, last: int) -> None:
+        """Take nothing more from the feed; only items up to `last` are still wanted."""
+        self.last = min(self.last, last)
+        self.deadline = 0.0
+
+    async def may_go_on(self) -> bool:
+        """Let the loop turn until there is time again; False once the batch has stopped."""
+        while not self.is_stopped and perf_counter() > self.deadline:
+            if not self._is_opening:
+                self._is_opening = True
+                asyncio.get_running_loop().call_soon(self._open)
+            await asyncio.sleep(0)
+        return not self.is_stopped
+
+    def _open(self) -> None:
+        self._is_opening = False
+        if not self.is_stopped:
+            self.deadline = perf_counter() + _TURN

@@ -1,0 +1,82 @@
+"""Single things that are awaited: the attempts of one item, the end of tasks, a call in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import Any
+
+from ..outcome import Failure, Outcome, Value
+from ..retry import begin_attempt
+from ..walk import AsyncCall
+
+
+async def attempt_item(call: AsyncCall, index: int, item: Any) -> Outcome:
+    """Await one item with its retries and its fallback: `retry.Call.run`, awaited.
+
+    A CancelledError passes through, whether the task is cancelled or the item raised it.
+    """
+    attempt = 0
+    while True:
+        begin_attempt(attempt)
+        attempt += 1
+        try:
+            return Value(await call.function(item))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            if _is_cancelled():  # the item made something else of its cancellation: no time is left for it
+                return Failure(index, error, attempt)
+            if attempt == call.retry.attempts:
+                return await _fall_back(call, index, item, error)
+        except BaseException as error:
+            return Failure(index, error, attempt)
+        if call.retry.wait:
+            await asyncio.sleep(call.retry.wait)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _fall_back(call: AsyncCall, index: int, item: Any, error: Exception) -> Outcome:
+    if call.fallback is None:
+        return Failure(index, error, call.retry.attempts)
+    try:
+        return Value(await call.fallback(item, error))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise
+    except BaseException as final:
+        return Failure(index, final, call.retry.attempts)
+
+
+async def end_all(tasks: Sequence[asyncio.Future[Any]], abandon: Callable[[], object]) -> None:
+    """Wait until every task has ended. If this is cancelled: `abandon`, wait nonetheless, raise.
+
+    What a task raised is raised here.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            abandon()
+    errors = [raised for task in tasks if not task.cancelled() and (raised := task.exception())]
+    if cancelled is not None:
+        raise cancelled
+    if errors:
+        raise errors[0]
+
+
+async def in_thread(function: Callable[..., Any], *args: Any, stop: Callable[[], object] = lambda: None) -> Any:
+    """Call `function` in a thread, in a copy of this context.
+
+    If this is cancelled it calls `stop`, waits until the function has ended, and raises CancelledError.
+    """
+    loop = asyncio.get_running_loop()
+    future = loop.run_in_executor(None, copy_context().run, function, *args)
+    await end_all([future], stop)
+    return future.result()

@@ -1,0 +1,228 @@
+"""Items in the worker processes of this machine: the owner's side of the engine.
+
+The life of one item, from here: it is taken from the input and encoded with its neighbours
+(`_engine/blocks`), offered to the pool (`_engine/pool`), run by a worker (`_engine/worker`), and comes
+back as part of a block of outcomes, which is decoded here. One pool of warm workers serves all jobs
+of the process.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from .._engine import payload
+from .._engine.blocks import EncodingFailed, encode_items, read_results
+from .._engine.board import MAX_WORKERS
+from .._engine.dispatch import Limits, Span
+from .._engine.home import shared_pool, surroundings
+from .._engine.pool import Arrived, Blamed, Broken, Pool, PoolJob
+from .._engine.sizing import usable_cpus
+from .._engine.source import Source
+from .._engine.transport import LoadFailed
+from .._engine.worker import is_worker
+from ..errors import ItemTimeoutError, OptionError, PayloadError, WorkerDiedError
+from ..options import BatchOptions
+from ..outcome import Failure, Outcomes
+from .base import Job, Run
+from .serial import Serial
+
+_BLOCK = 1 << 20  # bytes of items in a block: fits an L2 cache, and costs 0.1 ms to copy
+
+
+class ProcessPool:
+    """Runs a job's items in worker processes; in a worker itself, serially."""
+
+    def start(self, job: Job, options: BatchOptions) -> Run:
+        """Begin a job.
+
+        Raises:
+            PayloadError: The callable cannot be pickled.
+            OptionError: `max_workers` is more than a pool can have.
+            BackendUnavailableError: The platform lacks what the engine needs.
+            OSError: No process, memory or descriptor can be had.
+        """
+        if is_worker():
+            return Serial().start(job, options)
+        if (options.max_workers or 0) > MAX_WORKERS:
+            raise OptionError(f"max_workers={options.max_workers}: a pool has {MAX_WORKERS} workers at the most")
+        return ProcessRun(job, options)
+
+
+class ProcessRun:
+    """A job under way in worker processes, driven by the thread that iterates over it."""
+
+    def __init__(self, job: Job, options: BatchOptions) -> None:
+        self.workers = options.max_workers or usable_cpus()
+        self._label = job.label
+        self._options = options
+        self._source = Source(job.items)
+        self._limits = Limits(
+            max_workers=self.workers,
+            chunksize=options.chunksize,
+            crash_retries=options.crash_retries,
+            length=self._source.length,
+            is_windowed=job.is_streamed,
+            is_whole=job.call.chunk is not None,
+        )
+        self._pickled = payload.dump_callable(job.call, job.label)
+        self._owner: Owner | None = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stop the job from any thread."""
+        self._is_cancelled = True
+        if self._owner is not None:
+            self._owner.cancel()
+
+    def __iter__(self) -> Iterator[Outcomes]:
+        pool = shared_pool()
+        parcel = pool.store(surroundings(), *self._pickled)
+        job = pool.open(self._limits, parcel, self._options.timeout)
+        try:
+            self._owner = Owner(pool, job, self._source, self._label)
+            if self._is_cancelled:
+                return
+            yield from self._owner.outcomes(self._options.ordered)
+        finally:
+            pool.close_job(job)
+
+
+class Owner:
+    """What the owning thread does: feed items, collect outcomes, put them in order."""
+
+    def __init__(self, pool: Pool, job: PoolJob, source: Source, label: str) -> None:
+        self._pool = pool
+        self._job = job
+        self._source = source
+        self._label = label
+        self._length: int | None = None  # known once the input has ended
+        self._collected: dict[int, Outcomes] = {}  # by index of the first item
+
+    def cancel(self) -> None:
+        """End `outcomes` from another thread."""
+        self._pool.cancel(self._job)
+
+    def outcomes(self, ordered: bool) -> Iterator[Outcomes]:
+        """Drive the job and yield its outcomes.
+
+        Raises:
+            PayloadError: The callable cannot be loaded by a worker.
+            WorkerDiedError: No worker stays alive.
+            Exception: What iterating over the input raised, after the outcomes of the items before.
+        """
+        done = 0
+        while done != self._length and not self._job.is_cancelled:
+            is_moving = self._feed()
+            self._collect()
+            while run := self._next(done, ordered):
+                yield run
+                done += len(run.results)
+                self._pool.deliver(self._job, len(run.results))
+                is_moving = True
+            if not is_moving:
+                self._pool.wait(self._job)
+        if self._source.error is not None:
+            raise self._source.error
+
+    def _feed(self) -> bool:
+        span = self._pool.plan(self._job)
+        if span is None:
+            return False
+        items = self._source.take(span)
+        if len(items) < span.stop - span.start:
+            span = Span(span.start, span.start + len(items))
+            self._length = span.stop
+            self._pool.seal(self._job, span.stop)
+        if len(items):
+            self._offer(span, items)
+        return True
+
+    def _offer(self, span: Span, items: Any) -> None:
+        try:
+            encoded = encode_items(items, _BLOCK)
+        except EncodingFailed as failed:
+            encoded = failed.before
+            guilty = span.start + encoded.length
+            error = PayloadError(f"item {guilty} cannot be sent to a worker: {_say(failed.cause)}")
+            error.__cause__ = failed.cause
+            self._keep_failure(Failure(guilty, error, kind="unpicklable"))
+            self._pool.again(self._job, Span(guilty + 1, span.stop))
+            span = Span(span.start, guilty)
+        if encoded.length:
+            self._pool.offer(self._job, span, encoded)
+
+    def _next(self, done: int, ordered: bool) -> Outcomes | None:
+        if ordered or not self._collected:
+            return self._collected.pop(done, None)
+        return self._collected.pop(next(iter(self._collected)))
+
+    def _collect(self) -> None:
+        inbox = self._job.inbox
+        while inbox:
+            news = inbox.popleft()
+            if isinstance(news, Arrived):
+                self._keep(self._read(news))
+            elif isinstance(news, Blamed):
+                self._keep_failure(self._explain(news))
+            elif isinstance(news, LoadFailed):
+                raise self._cannot_load(news)
+            elif isinstance(news, Broken):
+                raise news.error
+
+    def _read(self, news: Arrived) -> Outcomes:
+        block = news.results.block
+        assert block is not None  # only results with a block go to an inbox
+        results, failed = read_results(block, news.transport.view(block.region))
+        news.transport.release(block.region)
+        start = news.results.start
+        failures = [_failure(start + position, record) for position, record in failed.items()]
+        for failure in failures:
+            results[failure.index - start] = failure
+        return Outcomes(start, results, tuple(failures))
+
+    def _explain(self, news: Blamed) -> Failure:
+        if news.is_timeout:
+            limit = f"timeout={self._job.timeout:g} s"
+            late = ItemTimeoutError(f"item {news.index} took longer than {limit} and was stopped")
+            return Failure(news.index, late, news.attempts, "timeout")
+        died = WorkerDiedError(f"item {news.index} ended its worker process: {_name_exit(news.code)}")
+        return Failure(news.index, died, news.attempts, "crashed")
+
+    def _cannot_load(self, news: LoadFailed) -> PayloadError:
+        cause = payload.load_error(news.error)
+        error = PayloadError(f"{self._label}: its function cannot be loaded in a worker: {_say(cause)}")
+        error.__cause__ = cause
+        return error
+
+    def _keep_failure(self, failure: Failure) -> None:
+        self._keep(Outcomes(failure.index, [failure], (failure,)))
+
+    def _keep(self, outcomes: Outcomes) -> None:
+        self._source.drop(outcomes.start, len(outcomes.results))
+        self._collected[outcomes.start] = outcomes
+
+
+def _failure(index: int, record: Any) -> Failure:
+    """The failure behind a FailureRecord, or behind the exception of loading a result."""
+    if isinstance(record, payload.FailureRecord):
+        return Failure(index, payload.load_error(record.error), record.attempts, record.kind)
+    error = PayloadError(f"the result of item {index} cannot be unpickled in this process: {_say(record)}")
+    error.__cause__ = record
+    return Failure(index, error, kind="unpicklable")
+
+
+def _name_exit(code: int) -> str:
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = {"SIGKILL": "killed, perhaps because memory ran out", "SIGSEGV": "segmentation fault"}.get(name)
+    return f"{name} ({hint})" if hint else name
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,100 @@
+"""The engine without flows: `parallel_map` and `parallel_imap`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from .batch import Batch
+from .executors.base import Job
+from .options import BatchOptions
+from .retry import Call
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], **options: Any) -> list[Result]:
+    """Call `function` with each item in worker processes, and return the results in order.
+
+    Like ``list(map(function, items))`` on all cores. Functions of ``__main__``, notebooks, lambdas
+    and closures work, and no ``if __name__ == "__main__"`` guard is needed.
+
+    Args:
+        function: Called with one item at a time, in a worker process.
+        items: Any iterable; a generator is read as it is needed; an ndarray's items are its rows.
+        **options: Fields of `BatchOptions`.
+
+    Returns:
+        One result an item, in input order; under ``on_error="collect"`` a `Failure` in the place of
+        each item that failed; under ``on_error="skip"`` only what succeeded.
+
+    Raises:
+        Exception: Under ``on_error="raise"`` what the failed item with the lowest index raised: the
+            same object type, with a note that names the item, and the traceback of the worker as its
+            cause.
+        WorkerDiedError: That item ended its worker process.
+        ItemTimeoutError: That item took longer than `timeout`.
+        PayloadError: The function, that item or its result cannot be carried between processes.
+        OptionError: An option does not exist or has a wrong value.
+
+    Example:
+        >>> import pocketflex as pf
+        >>> pf.parallel_map(lambda x: x * x, range(5))
+        [0, 1, 4, 9, 16]
+    """
+    job = Job(_call(function), items, _label("parallel_map", function))
+    return Batch(job, BatchOptions.resolve(options)).results()
+
+
+def parallel_imap(function: Callable[[Item], Result], items: Iterable[Item], **options: Any) -> Iterator[Result]:
+    """Like `parallel_map`, but yield each result as soon as it and those before it are there.
+
+    Input is read as results are consumed, so an endless generator works and memory is bounded. To
+    stop early, leave the loop or close the generator: the items under way are then cancelled.
+
+    Args:
+        function: Called with one item at a time, in a worker process.
+        items: Any iterable, of any length.
+        **options: Fields of `BatchOptions`; ``ordered=False`` yields results in the order in which
+            they are ready.
+
+    Yields:
+        Results, or failures, as `parallel_map` returns them.
+
+    Raises:
+        Exception: As `parallel_map`; wrong options and functions at the call, failed items when
+            their turn comes.
+
+    Example:
+        >>> import itertools
+        >>> import pocketflex as pf
+        >>> squares = pf.parallel_imap(lambda x: x * x, itertools.count())
+        >>> [next(squares) for _ in range(4)]
+        [0, 1, 4, 9]
+        >>> squares.close()
+    """
+    job = Job(_call(function), items, _label("parallel_imap", function), is_streamed=True)
+    batch = Batch(job, BatchOptions.resolve(options))
+    return (result for results in batch.stream() for result in results)
+
+
+def shutdown() -> None:
+    """End the warm worker processes of this process, now instead of at its end.
+
+    The next parallel call starts new ones. Calls under way in other threads fail with
+    `WorkerDiedError`.
+    """
+    from ._engine.home import shutdown
+
+    shutdown()
+
+
+def _call(function: Callable[..., Any]) -> Call:
+    if not callable(function):
+        raise TypeError(f"the first argument must be a function, not {type(function).__name__} ({function!r:.60})")
+    return Call(function)
+
+
+def _label(door: str, function: Callable[..., Any]) -> str:
+    return f"{door}({getattr(function, '__qualname__', type(function).__name__)})"
