@@ -1,0 +1,94 @@
+"""pocketflex: flows of nodes under six execution models, on a fast process pool.
+
+A node has three phases, ``prep -> exec -> post``; a flow joins nodes by the actions that `post`
+names. One and the same flow runs under six models, chosen by one word:
+
+    run, run_batch, run_parallel_batch                    in order, in order, on all cores
+    run_async, run_async_batch, run_async_parallel_batch  the same without blocking the event loop
+
+`parallel_map` and `parallel_imap` are the engine without flows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .async_node import AsyncBatchNode, AsyncNode, AsyncParallelBatchNode
+from .batch_flow import AsyncBatchFlow, AsyncFlow, AsyncParallelBatchFlow, BatchFlow, ParallelBatchFlow
+from .batch_node import BatchNode, ParallelBatchNode
+from .errors import (
+    BackendUnavailableError,
+    FlowError,
+    ItemTimeoutError,
+    OptionError,
+    PayloadError,
+    PocketflexError,
+    RemoteError,
+    UnknownActionError,
+    WorkerDiedError,
+)
+from .flow import Flow, branch, linear, with_error_handling
+from .models import run, run_batch, run_parallel_batch
+from .node import BaseNode, Node
+from .options import BatchOptions
+from .outcome import Failure, Value
+from .parallel import parallel_imap, parallel_map, shutdown
+
+if TYPE_CHECKING:
+    from .aio import run_async, run_async_batch, run_async_parallel_batch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncBatchFlow",
+    "AsyncBatchNode",
+    "AsyncFlow",
+    "AsyncNode",
+    "AsyncParallelBatchFlow",
+    "AsyncParallelBatchNode",
+    "BackendUnavailableError",
+    "BaseNode",
+    "BatchFlow",
+    "BatchNode",
+    "BatchOptions",
+    "Failure",
+    "Flow",
+    "FlowError",
+    "ItemTimeoutError",
+    "Node",
+    "OptionError",
+    "ParallelBatchFlow",
+    "ParallelBatchNode",
+    "PayloadError",
+    "PocketflexError",
+    "RemoteError",
+    "UnknownActionError",
+    "Value",
+    "WorkerDiedError",
+    "branch",
+    "linear",
+    "parallel_imap",
+    "parallel_map",
+    "run",
+    "run_async",
+    "run_async_batch",
+    "run_async_parallel_batch",
+    "run_batch",
+    "run_parallel_batch",
+    "shutdown",
+    "with_error_handling",
+]
+
+_LAZY = ("run_async", "run_async_batch", "run_async_parallel_batch")  # asyncio costs 30 ms to import
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from . import aio
+
+        return getattr(aio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -50,6 +50,7 @@ class _Drawing:
         new = [node for node in nodes if id(node) not in self._ids]
         for node in new:
             self._ids[id(node)] = f"n{len(self._ids)}"
+        for node in new:
             self._declare(node, indent)
         for node in new:
             for link in node._links():

@@ -178,8 +178,10 @@ def follow(start: BaseNode[Any, Any, Any] | None, params: dict[str, Any], state:
 
 
 def _next(node: BaseNode[Any, Any, Any], action: Any, rule: Rule) -> BaseNode[Any, Any, Any] | None:
+    if not node.successors:
+        return None  # the end of every path: any action will do
     wanted = action or "default"
-    if node.successors and wanted not in node.successors:
+    if wanted not in node.successors:
         rule.miss(node, action)
     return node.successors.get(wanted)
 

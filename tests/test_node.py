@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,9 +79,7 @@ def test_overwriting_an_edge_warns() -> None:
         a >> Double()
 
 
-@pytest.mark.parametrize(
-    ("target", "message"), [(Double, "Double is a class"), (7, "not to int"), ("x", "not to str")]
-)
+@pytest.mark.parametrize(("target", "message"), [(Double, "Double is a class"), (7, "not to int"), ("x", "not to str")])
 def test_an_edge_to_no_node_is_refused(target: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Double() >> target
@@ -239,7 +238,7 @@ def test_exec_on_a_batch_node_sees_what_it_left_on_self_in_post() -> None:
 
 def test_what_a_worker_gets_has_no_edges_however_long_the_chain() -> None:
     nodes = [Items() for _ in range(5000)]
-    for source, target in zip(nodes, nodes[1:], strict=False):
+    for source, target in pairwise(nodes):
         source >> target
         source.error_successors[ValueError] = target
     assert len(pickle.dumps(nodes[0]._detached()._call())) < 1000

@@ -208,9 +208,7 @@ def test_collect_leaves_the_failure_in_its_place(
 
 
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
-def test_skip_leaves_failures_out(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path
-) -> None:
+def test_skip_leaves_failures_out(build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path) -> None:
     shared = model(build(tmp_path / "calls"), {"items": [1, 13, 3]}, executor=executor, on_error="skip")
     assert shared["results"] == [1, 9]
     with pytest.raises(ValueError, match="bad 13"):

@@ -1,0 +1,29 @@
+"""The batch engine: a pool of worker processes, its shared memory, its protocol. No code in this file.
+
+        parent                                            worker i (one of N)
+  items -> blocks ---- arena (memfd) ------------------> read in place, run the item loop
+  results <- blocks <-- arena of worker i -------------- encode results
+        control: one socketpair per worker, small packets only
+        board:   one shared page; each worker publishes the range, the item and its start
+        spawner: one small single-threaded process that forks workers on request
+
+The files in the order of an item's life:
+
+    source            the input, read as needed, readable again after a crash
+    blocks            items to bytes: SCALARS, ROWS, PICKLED
+    payload           one object to a pickle; the only importer of cloudpickle
+    shm               arenas: memory without a name, written by one side and read by the other
+    pool              joins dispatch (what goes where) and crew (who runs); one wait for all jobs
+      dispatch, pace  decisions without I/O: ranges, sizes, order, blame, retries after a crash
+      job             a job and its inbox
+      turn, poller    which thread waits for all of them, and on what
+      crew            the workers as the parent sees them: hired, watched, killed, replaced
+      home            the one pool of this process: made at first use, ended at exit, dropped by a fork
+    transport         the messages and the protocol; socket_transport and packets carry them
+    spawner           forks, kills and reaps
+    worker            runs a range; board is where it says which item it is at
+    reading           bytes to items (worker) and to results (parent)
+    sizing            how many workers, how many threads each
+
+The engine does not know what a flow is.
+"""

@@ -17,64 +17,26 @@ nudges, or when the earliest item deadline passes.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 
 from ..errors import WorkerDiedError
 from .blocks import Encoded
 from .board import MAX_WORKERS
 from .crew import Crew, Departed, Member
-from .dispatch import BUDGET, Dispatch, Limits, Span
+from .dispatch import Dispatch, Limits, Span
+from .job import Arrived, Blamed, Broken, PoolJob
+from .pace import BUDGET
 from .packets import Disconnected
 from .poller import Poller
 from .shm import Arena
 from .socket_transport import store_parcel, write_block
-from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings, Transport
+from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings
 from .turn import Turn
 
 _GRACE = 0.05  # seconds that workers have to leave a cancelled job before they are killed
 _MOST_FUTILE_DEATHS = 8  # deaths in a row between which no item was finished or blamed
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """In a job's inbox: outcomes to be read from a worker's memory, which is then to be released."""
-
-    transport: Transport
-    results: Results
-
-
-@dataclass(frozen=True, slots=True)
-class Blamed:
-    """In a job's inbox: an item that ended its worker, or ran too long and was killed with it."""
-
-    index: int
-    attempts: int
-    code: int
-    is_timeout: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """In a job's inbox: the job cannot go on."""
-
-    error: BaseException
-
-
-@dataclass(eq=False, slots=True)
-class PoolJob:
-    """A job as the pool sees it; its owner reads `inbox`."""
-
-    number: int
-    limits: Limits
-    parcel: Parcel
-    timeout: float | None
-    inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
-    offered: dict[int, Run] = field(default_factory=dict)  # ranges that no worker has yet
-    is_cancelled: bool = False
 
 
 class Pool:

@@ -25,10 +25,11 @@ from ..errors import PayloadError
 from ..outcome import Failure, Kind, Outcome, Outcomes, Value
 from ..retry import Call
 from . import payload
-from .blocks import Block, ItemReader, encode_results
+from .blocks import Block, encode_results
 from .board import BEGAN, CANCELLED, INDEX, RANGE
 from .packets import Disconnected
 from .payload import FailureRecord
+from .reading import ItemReader
 from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings, Transport
 
 _FLUSH = 0.005  # seconds; a send costs 20 us, so under half a per cent

@@ -171,7 +171,7 @@ def table(files: list[SourceFile], top: int) -> str:
     lines = ["complexity  depth  function                      file"]
     for function, path in rows[:top]:
         where = f"{path}:{function.line}"
-        lines.append(f"{function.complexity:10}  {function.depth:5}  {cut(function.name, 28):28}  {cut(where, 31)}")
+        lines.append(f"{function.complexity:10}  {function.depth:5}  {cut(function.name, 28):28}  {cut(where, 30)}")
     return "\n".join(lines)
 
 
@@ -192,5 +192,5 @@ def totals(files: list[SourceFile]) -> str:
     ]
     if broken:
         lines.append(f"{len(broken)} {'file' if len(broken) == 1 else 'files'} did not parse:")
-        lines += [f"  {cut(file.path, 34):34}  {shorten(str(file.error), 41, placeholder='…')}" for file in broken]
+        lines += [f"  {cut(file.path, 33):33}  {shorten(str(file.error), 42, placeholder='…')}" for file in broken]
     return "\n".join(lines)

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from .._engine import payload
-from .._engine.blocks import EncodingFailed, encode_items, read_results
+from .._engine.blocks import EncodingFailed, encode_items
 from .._engine.board import MAX_WORKERS
 from .._engine.dispatch import Limits, Span
 from .._engine.home import shared_pool, surroundings
-from .._engine.pool import Arrived, Blamed, Broken, Pool, PoolJob
+from .._engine.job import Arrived, Blamed, Broken, PoolJob
+from .._engine.pool import Pool
+from .._engine.reading import read_results
 from .._engine.sizing import usable_cpus
 from .._engine.source import Source
 from .._engine.transport import LoadFailed

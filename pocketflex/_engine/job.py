@@ -1,0 +1,47 @@
+"""A job as the pool sees it, and what its owner finds in its inbox."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from .dispatch import Limits
+from .transport import LoadFailed, Parcel, Results, Run, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """In a job's inbox: outcomes to be read from a worker's memory, which is then to be released."""
+
+    transport: Transport
+    results: Results
+
+
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """In a job's inbox: an item that ended its worker, or ran too long and was killed with it."""
+
+    index: int
+    attempts: int
+    code: int
+    is_timeout: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """In a job's inbox: the job cannot go on."""
+
+    error: BaseException
+
+
+@dataclass(eq=False, slots=True)
+class PoolJob:
+    """A job as the pool sees it; its owner reads `inbox`."""
+
+    number: int
+    limits: Limits
+    parcel: Parcel
+    timeout: float | None
+    inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
+    offered: dict[int, Run] = field(default_factory=dict)  # ranges that no worker has yet
+    is_cancelled: bool = False
