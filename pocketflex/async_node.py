@@ -74,14 +74,14 @@ class AsyncNode(Node[S, P, E]):
         return AsyncCall(self._function(), Retry(self.max_retries, self.wait), fallback)
 
 
-class AsyncBatchNode(AsyncNode[S, Any, list[E]], BatchNode[S, P, E], Generic[S, P, E]):
+class AsyncBatchNode(AsyncNode[S, Any, Any], BatchNode[S, P, E], Generic[S, P, E]):
     """A node that awaits `exec_item_async` for each item that `prep` gives, one after another.
 
     `prep_async` may give an async iterable as well. Everything else is as in `BatchNode`.
     """
 
     @default
-    async def exec_async(self, item: P) -> E:  # type: ignore[override]  # PocketFlow's name
+    async def exec_async(self, item: P) -> E:
         """Compute the result of one item, as in PocketFlow; `exec_item_async` is the clearer name."""
         return cast(E, None)
 
@@ -89,6 +89,11 @@ class AsyncBatchNode(AsyncNode[S, Any, list[E]], BatchNode[S, P, E], Generic[S, 
     async def exec_item_async(self, item: P) -> E:
         """Compute the result of one item; by default ``exec_async(item)``."""
         return await self.exec_async(item)
+
+    @default
+    async def post_async(self, shared: S, prep_result: Any, exec_result: list[E]) -> Posted:
+        """`post`, awaited; by default it calls `post`."""
+        return cast(Posted, await _resolve(self.post(shared, prep_result, exec_result)))
 
     def _function(self) -> Callable[[Any], Any]:
         return self.exec_async if is_default(self.exec_item_async) else self.exec_item_async

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, cast
 
-from .node import E, Node, P, S, default, is_default
+from .node import E, Node, P, Posted, S, default, is_default
 from .outcome import Outcome, Value
 from .retry import Call
 from .walk import ForEach, State, Walk
 
 
-class BatchNode(Node[S, Any, list[E]], Generic[S, P, E]):
+class BatchNode(Node[S, Any, Any], Generic[S, P, E]):
     """A node that runs `exec_item` on each item that `prep` gives.
 
     `prep` returns any iterable (the rows of an ndarray are its items); None is an empty batch.
@@ -21,7 +21,7 @@ class BatchNode(Node[S, Any, list[E]], Generic[S, P, E]):
     """
 
     @default
-    def exec(self, item: P) -> E:  # type: ignore[override]  # PocketFlow's name for exec_item
+    def exec(self, item: P) -> E:
         """Compute the result of one item, as in PocketFlow; `exec_item` is the clearer name."""
         return cast(E, None)
 
@@ -38,6 +38,16 @@ class BatchNode(Node[S, Any, list[E]], Generic[S, P, E]):
             items: A list, or a view of rows where `prep` gave an ndarray.
         """
         return [self.exec_item(item) for item in items]
+
+    @default
+    def exec_fallback(self, item: P, exc: Exception) -> E:
+        """Give the result of an item once every attempt at it has failed; by default `exc` is raised."""
+        raise exc
+
+    @default
+    def post(self, shared: S, prep_result: Any, exec_result: list[E]) -> Posted:
+        """Take the list of results, in the order of the items, and return the action."""
+        return None
 
     def _execute(self, prepared: Any, state: State) -> Walk:
         return self._finish((yield ForEach(self, [] if prepared is None else prepared)), state)

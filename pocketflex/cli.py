@@ -21,10 +21,10 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from time import perf_counter
 from typing import Any, NoReturn
 
+from . import __version__
 from .async_node import AsyncNode
 from .errors import BackendUnavailableError, FlowError, OptionError
 from .flow import Flow, reachable
@@ -33,7 +33,7 @@ from .observe.difference import first_difference
 from .observe.report import Report
 from .observe.summary import comparison, describe, explain, first_failure, summary
 from .options import BatchOptions
-from .outcome import RemoteTraceback
+from .outcome import RemoteTraceback, render_traceback
 from .statefile import StateFileError, check_writable, read_state, write_state
 from .target import TargetError, find_flow
 
@@ -70,18 +70,29 @@ def _guarded(given: argparse.Namespace) -> int:
         status: int = given.command(given)
         return status
     except (TargetError, StateFileError, OptionError, FlowError, BackendUnavailableError) as error:
-        _say("\n  ".join([f"pocketflex: error: {_in_flags(str(error))}", *getattr(error, "__notes__", ())]))
-        if isinstance(error, TargetError) and error.__cause__ is not None:
-            _say(f"  {explain(error.__cause__, given.traceback)}")
+        text = "\n  ".join([_in_flags(str(error)), *getattr(error, "__notes__", ())])
+        if not isinstance(error, TargetError) or error.__cause__ is None:
+            _say(f"pocketflex: error: {text}")
+        else:
+            _report(error.__cause__, f"{text}\n  ", given.traceback)
         return 2
     except BrokenPipeError:
         raise
     except BaseException as error:  # a node may raise anything, SystemExit too
         if isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, RemoteTraceback):
-            _say("\npocketflex: interrupted, nothing was written")
+            newline = "\n" if sys.stderr.isatty() else ""  # the terminal has written ^C to the line
+            _say(f"{newline}pocketflex: interrupted")
             return 130
-        _say(f"pocketflex: error: {explain(error, given.traceback)}")
+        _report(error, "", given.traceback)
         return 1
+
+
+def _report(error: BaseException, before: str, is_whole: bool) -> None:
+    """Say what the user's code raised, or all of it."""
+    if is_whole:
+        _say(render_traceback(error) + "\n")
+    hint = "" if is_whole else "\n  (--traceback shows the whole traceback)"
+    _say(f"pocketflex: error: {before}{explain(error)}{hint}")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -165,8 +176,8 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def _in_flags(message: str) -> str:
-    """The message of an OptionError with the flag in the place of the option's name."""
-    name, equals, rest = message.partition("=")
+    """The message of an OptionError as it reads on a command line: with the flag, and without None."""
+    name, equals, rest = re.sub(", or None .*", "", message).partition("=")
     return f"{_FLAGS[name]} {rest}" if equals and name in _FLAGS else message
 
 
@@ -225,10 +236,10 @@ def _parser() -> _Parser:
     about = "Run a flow of nodes under one of six execution models."
     looks: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     parser = _Parser("pocketflex", description=about, epilog=_EPILOG, **looks)
-    parser.add_argument("--version", action="version", version=f"pocketflex {version('pocketflex')}")
+    parser.add_argument("--version", action="version", version=f"pocketflex {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command, arguments in ((run, {**_RUN_ARGUMENTS, **_ARGUMENTS}), (compare, _ARGUMENTS)):
-        about = (command.__doc__ or "").partition(": ")[2]
+        about = (command.__doc__ or "").partition(": ")[2].rstrip(".")
         sub = commands.add_parser(command.__name__, help=about, description=about.capitalize(), allow_abbrev=False)
         sub.set_defaults(command=command)
         sub.add_argument(

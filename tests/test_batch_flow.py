@@ -90,7 +90,7 @@ def test_params_must_be_a_mapping(kind: Any, wrong: Any) -> None:
 
 
 def test_prep_must_give_an_iterable_and_none_is_empty() -> None:
-    with pytest.raises(TypeError, match="node Runs: .*iterable of params, not int"):
+    with pytest.raises(TypeError, match=r"node Runs: .*iterable of params, not int"):
         run(Runs(start=Read), {"params": 5})
     assert run(Runs(start=Read), {"params": None})["results"] == []
 

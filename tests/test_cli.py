@@ -76,6 +76,7 @@ async_flow = pf.AsyncFlow(start=Endless)
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     Path("work.py").write_text(WORK)
     Path("edges.py").write_text(EDGES)
     return tmp_path
@@ -103,6 +104,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         status = cli.main(words)
     except SystemExit as error:  # argparse's own way out
         status = int(str(error.code))
+    finally:
+        for name in ("work", "edges"):
+            sys.modules.pop(name, None)
     said = capsys.readouterr()
     assert status == 2
     assert said.out == ""
@@ -164,6 +168,7 @@ def test_the_whole_traceback_on_request() -> None:
     _, err = pocketflex("run", "work.py", "--traceback", "--set", items("bad"), status=1)
     assert "Traceback (most recent call last)" in err
     assert "in exec_item\n    return work(item)" in err
+    assert "pocketflex: error: ValueError: this is bad" in err.splitlines()[-3:]
 
 
 def test_a_node_that_raises_is_explained() -> None:
@@ -206,6 +211,14 @@ def test_a_result_that_cannot_be_pickled_names_its_item() -> None:
     assert "node Double, item 1" in err
 
 
+def test_a_module_that_only_the_workers_fail_to_import_shows_where() -> None:
+    first = "import os\nif os.path.exists('mark'):\n    raise RuntimeError('again')\nopen('mark', 'w').close()\n"
+    Path("once.py").write_text(first + WORK)
+    _, err = pocketflex("run", "once:flow", status=1)
+    assert "PayloadError: node Double: its function cannot be loaded in a worker: RuntimeError: again" in err
+    assert "at once.py:3 in <module>" in err
+
+
 def test_an_unknown_action_lists_the_known_ones() -> None:
     _, err = pocketflex("run", "work.py", "--set", "action=shwo", status=1)
     assert "UnknownActionError: node Double: post returned the action 'shwo'" in err
@@ -231,7 +244,7 @@ def test_ctrl_c_ends_with_one_line() -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err.strip() == "pocketflex: interrupted, nothing was written"
+    assert err == "pocketflex: interrupted\n"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

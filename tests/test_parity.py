@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pocketflex._engine.payload import ship_by_value
 from pocketflex.aio import run_async, run_async_batch, run_async_parallel_batch
 from pocketflex.async_node import AsyncBatchNode, AsyncNode, AsyncParallelBatchNode
 from pocketflex.batch_flow import (
@@ -26,7 +28,9 @@ from pocketflex.models import run, run_batch, run_parallel_batch
 from pocketflex.node import Node
 from pocketflex.outcome import Failure
 
-EXECUTORS = ["serial", "threads"]  # where the batches of the parallel models run
+ship_by_value(sys.modules[__name__])  # pytest's importlib mode gives it a name that workers cannot import
+
+EXECUTORS = ["serial", "threads", "processes"]  # where the batches of the parallel models run
 
 Runner = Callable[..., dict[str, Any]]
 
@@ -54,7 +58,7 @@ class Keep:
     """The phases that all the nodes here share."""
 
     def prep(self, shared: Any) -> Any:
-        return shared["items"]
+        return (item for item in shared["lazy"]) if "lazy" in shared else shared["items"]
 
     def post(self, shared: Any, prep_result: Any, exec_result: Any) -> Any:
         return "done", {**shared, "results": exec_result}
@@ -124,8 +128,9 @@ class AsyncOne(Count, AsyncNode):
 
 class Params(Keep):
     def prep(self, shared: Any) -> Any:
-        items = ({"item": item} for item in shared["items"])
-        return list(items) if isinstance(shared["items"], list) else items
+        if "lazy" in shared:
+            return ({"item": item} for item in shared["lazy"])
+        return [{"item": item} for item in shared["items"]]
 
 
 class InBatchFlow(Params, BatchFlow): ...
@@ -233,7 +238,7 @@ def test_none_is_an_empty_batch(build: Callable[[Path], Any], model: Runner, exe
 
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
 def test_a_generator_gives_items(build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path) -> None:
-    shared = model(build(tmp_path / "calls"), {"items": (n for n in range(20, 60))}, executor=executor)
+    shared = model(build(tmp_path / "calls"), {"lazy": range(20, 60)}, executor=executor)
     assert shared["results"] == [n * n for n in range(20, 60)]
 
 

@@ -137,8 +137,8 @@ class Computed(Two):
 
 
 class Falls(Node):
-    def post(self, shared: Any, prep_result: Any, exec_result: Any) -> Any:
-        if shared:  # noqa: RET503  # falling off the end is what this is about
+    def post(self, shared: Any, prep_result: Any, exec_result: Any) -> Any:  # noqa: RET503  # what this is about
+        if shared:
             return "known"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..outcome import Failure, RemoteTraceback, render_traceback
+from ..outcome import Failure, RemoteTraceback
 from .report import BatchRecord, Report
 
 _PACKAGE = Path(__file__).parents[1]
@@ -66,19 +66,13 @@ def first_failure(shared: Mapping[Any, Any]) -> Failure | None:
     return next((entry for values in lists for entry in values if isinstance(entry, Failure)), None)
 
 
-def explain(error: BaseException, whole: bool = False) -> str:
-    """An exception in a few lines: what, where in the user's code, and in which item.
-
-    Args:
-        error: The exception; one of a worker has its traceback there as its cause.
-        whole: End with the whole traceback.
-    """
+def explain(error: BaseException) -> str:
+    """An exception in a few lines: what, in which node and item, and where in the user's code."""
     lines = [describe(error), *getattr(error, "__notes__", ())]
     if frame := user_frame(error):
         file, line, function = frame
         lines.append(f"at {shown_path(file)}:{line} in {function}")
-    text = "\n  ".join([*lines, *([] if whole else ["(--traceback shows the whole traceback)"])])
-    return f"{text}\n\n{render_traceback(error)}" if whole else text
+    return "\n  ".join(lines)
 
 
 def describe(error: BaseException) -> str:
@@ -89,10 +83,12 @@ def describe(error: BaseException) -> str:
 
 
 def user_frame(error: BaseException) -> Frame | None:
-    """The innermost frame in the user's own code, else in a library of theirs, else None."""
+    """The innermost frame in the user's own code, else in a library of theirs, else that of the cause."""
     frames = [frame for frame in frames_of(error) if not _is_ours(frame[0])]
     own = [frame for frame in frames if not _is_library(frame[0])]
-    return next(reversed(own or frames), None)
+    if frames or error.__cause__ is None:
+        return next(reversed(own or frames), None)
+    return user_frame(error.__cause__)
 
 
 def frames_of(error: BaseException) -> list[Frame]:
