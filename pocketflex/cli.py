@@ -135,11 +135,9 @@ def compare(given: argparse.Namespace) -> int:
 
 def _execute(flow: Flow, shared: dict[str, Any], model: str, options: dict[str, Any], report: Report) -> Any:
     if model.startswith("async"):
-        import asyncio  # late: it takes longer to import than most flows to start
+        from .aio import complete  # late: asyncio takes longer to import than most flows to start
 
-        from .aio import execute as execute_async
-
-        final = asyncio.run(execute_async(flow, shared, model, options, report))
+        final = complete(flow, shared, model, options, report)
     else:
         final = execute(flow, shared, model, options, report)
     sys.stdout.flush()  # what the flow printed stands before what is said about it

@@ -72,8 +72,11 @@ def _children() -> list[str]:
 
 
 def _has_children() -> bool:
-    tasks = [Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task")]
-    return not all(path.exists() for path in tasks) or any(path.read_text() for path in tasks)
+    for task in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError):  # a thread that was joined may end only now
+            if Path(f"/proc/self/task/{task}/children").read_text():
+                return True
+    return False
 
 
 def _descriptors() -> Counter[str]:

@@ -4,12 +4,13 @@
     SCALARS   a list of exact str, int, float,     one marshal of the list
               bytes, bool, complex or None
     ROWS      rows of an ndarray without objects   the rows, C order; dtype and shape in `meta`
-    PICKLED   everything else, and failures        table | pickles | buffers
+    PICKLED   everything else, and failures        table | pickles | buffers | classes
 
 The table of a PICKLED block is unsigned 64-bit integers in the machine's byte order: for each
 entry its tag (0 value, 1 failure), the end of its pickle and the end of its list of buffers; then
 for each buffer its offset and length. Offsets count from the start of the region. Every entry is a
-pickle of its own, so that one that cannot be loaded costs no other, and each can be read alone.
+pickle of its own, so that one that cannot be loaded costs no other, and each can be read alone;
+only the classes that travel by value are pickled together, once a block.
 
 Only exact types are written as SCALARS: what arrives is what was sent. marshal is five times faster
 than pickle here, and both ends are always the same interpreter.
@@ -47,7 +48,8 @@ class Block(NamedTuple):
         kind: How it is written.
         length: Number of entries.
         region: Where its bytes are.
-        meta: ROWS: dtype and shape. PICKLED: number of buffers. SCALARS: number of bytes.
+        meta: ROWS: dtype and shape. PICKLED: number of buffers, begin and end of the classes.
+            SCALARS: number of bytes.
     """
 
     kind: Kind
@@ -205,4 +207,7 @@ class _Table:
             parts.append((at, buffer))
             numbers.extend((at, buffer.nbytes))
             at += buffer.nbytes
-        return Encoded(Kind.PICKLED, len(self._entries), [(0, numbers), *parts], at, len(buffers))
+        classes = self._pickler.shared()
+        parts += [(0, numbers), (at, classes)]
+        meta = (len(buffers), at, at + len(classes))
+        return Encoded(Kind.PICKLED, len(self._entries), parts, at + len(classes), meta)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -24,12 +26,16 @@ _IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as 
 
 
 class ObjectPickler:
-    """Pickles one object after another, each on its own, with one pickler (making one costs more)."""
+    """Pickles one object after another, each on its own, with one pickler (making one costs more).
+
+    Classes that travel by value are the exception: their definition is larger than most objects, so
+    each is pickled once for all objects, in `shared`, and the pickles refer to it by number.
+    """
 
     def __init__(self) -> None:
         self._stream = io.BytesIO()
         self._buffers: list[memoryview] = []
-        self._pickler = cloudpickle.CloudPickler(self._stream, protocol=5, buffer_callback=self._keep)
+        self._pickler = _SharingPickler(self._stream, self._keep)
 
     def dump(self, value: Any) -> tuple[bytes, list[memoryview]]:
         """Pickle `value`; returns the pickle and its out-of-band buffers.
@@ -45,27 +51,63 @@ class ObjectPickler:
         pickle.Pickler.dump(self._pickler, value)
         return self._stream.getvalue(), self._buffers
 
+    def shared(self) -> bytes:
+        """What `load_shared` needs for the pickles made so far; empty if they need nothing."""
+        return cloudpickle.dumps(list(self._pickler.classes)) if self._pickler.classes else b""
+
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < _IN_BAND:
-            return True
-        self._buffers.append(raw)
-        return False
+        return _set_aside(buffer, self._buffers)
 
 
-def load(data: Any, buffers: Any = ()) -> Any:
+class _SharingPickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
+    def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> None:
+        super().__init__(stream, protocol=5, buffer_callback=keep)
+        self.classes: dict[type, int] = {}  # by value -> number
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, type):
+            return super().reducer_override(value)
+        if value not in self.classes:
+            reduced = super().reducer_override(value)
+            if reduced is NotImplemented:  # it travels by reference
+                return reduced
+            self.classes[value] = len(self.classes)
+        return _shared_class, (self.classes[value],)
+
+
+_classes: ContextVar[list[type]] = ContextVar("pocketflex_classes")
+
+
+def _shared_class(number: int) -> type:
+    return _classes.get()[number]
+
+
+def load_shared(data: Any) -> list[type]:
+    """The classes that pickles refer to, from `ObjectPickler.shared`."""
+    classes: list[type] = pickle.loads(data) if len(data) else []
+    return classes
+
+
+def load(data: Any, buffers: Any = (), classes: list[type] | None = None) -> Any:
     """The object that `ObjectPickler.dump` was given."""
-    return pickle.loads(data, buffers=buffers)
+    if not classes:
+        return pickle.loads(data, buffers=buffers)
+    token = _classes.set(classes)
+    try:
+        return pickle.loads(data, buffers=buffers)
+    finally:
+        _classes.reset(token)
 
 
 def dump_callable(call: Any, label: str) -> tuple[bytes, list[memoryview]]:
-    """Pickle what a job calls.
+    """Pickle what a job calls; returns the pickle and its out-of-band buffers.
 
     Raises:
         PayloadError: It cannot be pickled; the message names the attribute that is to blame.
     """
+    buffers: list[memoryview] = []
     try:
-        return ObjectPickler().dump(call)
+        return cloudpickle.dumps(call, protocol=5, buffer_callback=lambda b: _set_aside(b, buffers)), buffers
     except Exception as error:
         raise PayloadError(
             f"{label}: its function cannot be sent to a worker process: {_blame(call)}{error} "
@@ -74,11 +116,19 @@ def dump_callable(call: Any, label: str) -> tuple[bytes, list[memoryview]]:
         ) from error
 
 
+def _set_aside(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
+    raw = buffer.raw()
+    if raw.nbytes < _IN_BAND:
+        return True
+    buffers.append(raw)
+    return False
+
+
 def _blame(call: Any) -> str:
     owner = getattr(getattr(call, "function", call), "__self__", None)
     for name, value in getattr(owner, "__dict__", {}).items():
         try:
-            ObjectPickler().dump(value)
+            cloudpickle.dumps(value)
         except Exception:
             return f"attribute {name!r} ({type(value).__name__}): "
     return ""

@@ -36,7 +36,7 @@ class Poller:
         """End the wait of another thread."""
         os.eventfd_write(self._nudge, 1)
 
-    def close(self) -> None:
-        """Give the descriptors back."""
-        self._epoll.close()
-        os.close(self._nudge)
+    def __del__(self) -> None:
+        # here and not in a `close`: another thread may be waiting when the pool is shut down
+        if hasattr(self, "_nudge"):
+            os.close(self._nudge)

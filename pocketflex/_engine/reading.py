@@ -102,10 +102,12 @@ class _Entries:
 
     def __init__(self, block: Block, view: memoryview, buffer: Callable[[int, int], Any]) -> None:
         """`buffer` makes the object that stands for the bytes at an offset."""
+        buffers, begin, end = block.meta
         self._view = view
-        self._table = view[: 8 * (3 * block.length + 2 * block.meta)].cast("Q")
-        self._count = block.length
+        self._table = view[: 8 * (3 * block.length + 2 * buffers)].cast("Q")
+        self._length = block.length
         self._buffer = buffer
+        self._classes = payload.load_shared(view[begin:end])
 
     def is_failure(self, position: int) -> bool:
         return self._table[3 * position] == FAILURE
@@ -113,9 +115,9 @@ class _Entries:
     def load(self, position: int) -> Any:
         begin, end = self._span(position, 1, len(self._table) * 8)
         first, last = self._span(position, 2, 0)
-        places = [3 * self._count + 2 * number for number in range(first, last)]
+        places = [3 * self._length + 2 * number for number in range(first, last)]
         buffers = [self._buffer(self._table[place], self._table[place + 1]) for place in places]
-        return payload.load(self._view[begin:end], buffers)
+        return payload.load(self._view[begin:end], buffers, self._classes)
 
     def _span(self, position: int, column: int, zero: int) -> tuple[int, int]:
         begin = self._table[3 * (position - 1) + column] if position else zero

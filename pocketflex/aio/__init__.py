@@ -9,6 +9,7 @@ A coroutine cannot raise StopIteration: Python makes it a RuntimeError with the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,6 +103,13 @@ async def execute(
     unwrap(await drive(ready._visit(state), Setting(SPREADS[model], options, report)))
     result: dict[str, Any] = state.shared
     return result
+
+
+def complete(
+    flow: Any, shared: Mapping[str, Any] | None, model: str, options: Mapping[str, Any], report: Report
+) -> dict[str, Any]:
+    """`execute` on an event loop of its own, for a caller that has none."""
+    return asyncio.run(execute(flow, shared, model, options, report))
 
 
 async def run_in_place(node: BaseNode[Any, Any, Any], shared: Any) -> Any:
