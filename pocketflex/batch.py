@@ -7,6 +7,7 @@ it, so they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
@@ -16,7 +17,7 @@ from .executors.base import Job, Run
 from .observe.progress import Bar, open_bar
 from .observe.report import BatchRecord, Report
 from .options import BatchOptions
-from .outcome import OnError, Outcomes, settle
+from .outcome import OnError, Outcomes, Settlement
 
 
 class Batch:
@@ -38,26 +39,26 @@ class Batch:
 
     def results(self) -> list[Any]:
         """Run all items and return their results as `on_error` says."""
-        collected: list[Any] = []
-        try:
-            for results in self.stream():
-                collected += results
-        except RuntimeError as error:
-            stop = error.__cause__
-            # A generator, as `stream` is, cannot raise StopIteration: Python makes it the cause of a
-            # RuntimeError. One with a note is an item's own (see `annotate`), to be raised as itself.
-            if isinstance(stop, StopIteration) and hasattr(stop, "__notes__"):
-                raise stop from stop.__cause__
-            raise
+        settlement, collected = self._settlement(), list[Any]()
+        with closing(self._observe()) as runs:
+            for run in runs:
+                collected += settlement.take(run)
+        settlement.close()
         return collected
 
     def stream(self) -> Iterator[list[Any]]:
-        """Yield results in runs as they come; closing the generator stops the job."""
-        outcomes = self._observe()
-        try:
-            yield from settle(outcomes, cast(OnError, self._options.on_error), self._job.label)
-        finally:
-            outcomes.close()
+        """Yield results in runs as they come; closing the generator stops the job.
+
+        A generator cannot raise StopIteration: that of an item arrives as the cause of a RuntimeError.
+        """
+        settlement = self._settlement()
+        with closing(self._observe()) as runs:
+            for run in runs:
+                yield settlement.take(run)
+        settlement.close()
+
+    def _settlement(self) -> Settlement:
+        return Settlement(cast(OnError, self._options.on_error), self._job.label)
 
     def cancel(self) -> None:
         """Stop the job from any thread; its results end early."""

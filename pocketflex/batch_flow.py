@@ -115,11 +115,9 @@ def _drawer(items: Iterable[Any] | AsyncIterable[Any], label: str) -> Callable[[
 
 def _settle(outcomes: list[Outcome], on_error: OnError, label: str) -> Outcome:
     try:
-        return Value([result for run in settle([Outcomes.gather(0, outcomes)], on_error, label) for result in run])
+        return Value(settle(Outcomes.gather(0, outcomes), on_error, label))
     except BaseException as error:
-        cause = error.__cause__
-        # A generator, such as settle is, turns StopIteration into a RuntimeError with it as the cause.
-        return Failure(0, cause if isinstance(cause, StopIteration) and hasattr(cause, "__notes__") else error)
+        return Failure(0, error)
 
 
 def _keep(outcome: Outcome, state: State) -> Outcome:

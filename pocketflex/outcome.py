@@ -2,14 +2,14 @@
 
 Every item of a batch ends in exactly one outcome, the same in every model and on every executor.
 Executors deliver outcomes in runs of neighbouring items (`Outcomes`), because a record per item
-would cost more than a tiny item itself. `settle` is the only place that applies `on_error`.
+would cost more than a tiny item itself. `Settlement` is the only place that applies `on_error`.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,41 +95,54 @@ def annotate(failure: Failure, label: str) -> BaseException:
     return failure.error
 
 
-def settle(runs: Iterable[Outcomes], on_error: OnError, label: str) -> Iterator[list[Any]]:
-    """Apply `on_error` to runs of outcomes and yield their results.
+class Settlement:
+    """Applies `on_error` to runs of outcomes as they come.
 
-    `raise` raises the first failure that it meets: with runs in input order that is the one with
-    the lowest index. `collect` leaves each `Failure` in its place. `skip` leaves failures out and
-    logs how many there were; when every item failed, the first failure is raised.
+    `raise` raises the first failure that it meets: with runs in input order that is the one with the lowest
+    index. `collect` leaves each `Failure` in its place. `skip` leaves failures out and logs how many there
+    were; when every item failed, the first failure is raised.
+
+    Not a generator: one could not raise an item's StopIteration.
     """
-    seen = 0
-    failed: list[Failure] = []
-    for run in runs:
+
+    def __init__(self, on_error: OnError, label: str) -> None:
+        self._on_error = on_error
+        self._label = label
+        self._seen = 0
+        self._skipped: list[Failure] = []
+
+    def take(self, run: Outcomes) -> list[Any]:
+        """The results of a run of outcomes; raises what a failed item raised if that is wanted."""
+        self._seen += len(run.results)
         if not run.failures:
-            yield run.results
-        elif on_error == "raise":
-            raise annotate(run.failures[0], label)
-        else:
-            for failure in run.failures:
-                annotate(failure, label)
-            failed += run.failures if on_error == "skip" else ()
-            yield _without(run) if on_error == "skip" else run.results
-        seen += len(run.results)
-    if failed:
-        _report_skipped(failed, seen, label)
+            return run.results
+        if self._on_error == "raise":
+            raise annotate(run.failures[0], self._label)
+        for failure in run.failures:
+            annotate(failure, self._label)
+        if self._on_error == "collect":
+            return run.results
+        self._skipped += run.failures
+        failed = {failure.index - run.start for failure in run.failures}
+        return [result for position, result in enumerate(run.results) if position not in failed]
+
+    def close(self) -> None:
+        """After the last run: say what was skipped; raise if that is everything."""
+        if not self._skipped:
+            return
+        first = min(self._skipped, key=lambda failure: failure.index)
+        if len(self._skipped) == self._seen:
+            first.error.add_note(f"all {self._seen} items failed, so on_error='skip' has nothing to return")
+            raise first.error
+        _log.warning(
+            "%s: %d of %d items failed and were skipped; the first is item %d: %s: %s",
+            self._label, len(self._skipped), self._seen, first.index, type(first.error).__name__, first.error,
+        )  # fmt: skip
 
 
-def _without(run: Outcomes) -> list[Any]:
-    failed = {failure.index - run.start for failure in run.failures}
-    return [result for position, result in enumerate(run.results) if position not in failed]
-
-
-def _report_skipped(failed: list[Failure], seen: int, label: str) -> None:
-    first = min(failed, key=lambda failure: failure.index)
-    if len(failed) == seen:
-        first.error.add_note(f"all {seen} items failed, so on_error='skip' has nothing to return")
-        raise first.error
-    _log.warning(
-        "%s: %d of %d items failed and were skipped; the first is item %d: %s: %s",
-        label, len(failed), seen, first.index, type(first.error).__name__, first.error,
-    )  # fmt: skip
+def settle(outcomes: Outcomes, on_error: OnError, label: str) -> list[Any]:
+    """The results of a whole batch, as `Settlement` says."""
+    settlement = Settlement(on_error, label)
+    results = settlement.take(outcomes)
+    settlement.close()
+    return results

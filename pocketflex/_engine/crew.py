@@ -61,7 +61,7 @@ class Crew:
         self._arena = Arena()
         self._members: dict[int, Member] = {}
         self._by_fd: dict[int, Member] = {}
-        self._spawner = self._start_spawner()
+        self._spawner: Spawner | None = None
 
     @property
     def arena(self) -> Arena:
@@ -78,11 +78,14 @@ class Crew:
         return self._members[slot]
 
     def hire(self) -> Member:
-        """Ask for a new worker; it can be written to at once.
+        """Ask for a new worker; it can be written to at once. Starts the spawner if there is none.
 
         Raises:
-            OSError: No descriptor is left.
+            OSError: No process or descriptor can be had.
         """
+        if self._spawner is None:
+            self._spawner = Spawner(self._board, self._environ)
+            self._poller.add(self._spawner.fileno())
         slot = next(number for number in range(MAX_WORKERS) if number not in self._members)
         self._board.clear(slot)
         ours, theirs = open_pair()
@@ -104,25 +107,22 @@ class Crew:
 
     def is_news(self, fd: int) -> bool:
         """Whether `fd` says that `departed` has something to tell."""
-        return fd == self._spawner.fileno()
+        return self._spawner is not None and fd == self._spawner.fileno()
 
     def departed(self) -> list[Departed]:
         """The workers that have ended since the last call.
 
-        When the spawner itself has ended, all of them have, and nobody is to blame: a new spawner
-        is started.
-
-        Raises:
-            OSError: It cannot be started.
+        When the spawner itself has ended, all of them have, and nobody is to blame.
         """
+        if self._spawner is None:
+            return []
         ended = self._spawner.receive()
         if ended is not None:
             return [self._part(exited.slot, exited.code, exited.reason) for exited in ended]
         self._poller.remove(self._spawner.fileno())
         self._spawner.close()
-        gone = [Departed(self._remove(slot), -1, -1, 0, "the spawner was killed") for slot in list(self._members)]
-        self._spawner = self._start_spawner()
-        return gone
+        self._spawner = None
+        return [Departed(self._remove(slot), -1, -1, 0, "the spawner was killed") for slot in list(self._members)]
 
     def running(self, member: Member) -> int:
         """The range that a worker runs, -1 for none."""
@@ -140,22 +140,27 @@ class Crew:
 
     def kill(self, slot: int, item: int = -1) -> None:
         """End a worker; `item` is the one that it is killed for."""
-        self._members[slot].condemned = item
-        self._spawner.kill(slot)
+        if self._spawner is not None:
+            self._members[slot].condemned = item
+            self._spawner.kill(slot)
 
     def close(self) -> None:
         """End everybody and give the memory back."""
-        self._spawner.close()
+        if self._spawner is not None:
+            self._spawner.close()
+            self._spawner = None
         for member in self._members.values():
             member.transport.close()
         self._members.clear()
         self._arena.close()
         self._board.close()
 
-    def _start_spawner(self) -> Spawner:
-        spawner = Spawner(self._board, self._environ)
-        self._poller.add(spawner.fileno())
-        return spawner
+    def disown(self) -> None:
+        """In a forked child: close the copies of the connections; everything else is the parent's."""
+        if self._spawner is not None:
+            self._spawner.disown()
+        for member in self._members.values():
+            member.transport.close()
 
     def _part(self, number: int, code: int, reason: str) -> Departed:
         slot = self._board.slot(number)

@@ -45,7 +45,10 @@ class Home:
 
     def abandon(self) -> None:
         """In a forked child: the pool is the parent's, forget it without ending it."""
-        self.__init__()  # type: ignore[misc]  # also a fresh lock: another thread may have held it
+        pool, self._pool = self._pool, None
+        self._lock = Lock()  # another thread may have held the old one
+        if pool is not None:
+            pool.disown()
 
 
 def surroundings() -> Surroundings:

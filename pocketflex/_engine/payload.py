@@ -22,6 +22,8 @@ import cloudpickle
 from ..errors import PayloadError, RemoteError
 from ..outcome import Kind, RemoteTraceback, render_traceback
 
+Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
+
 _IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as a view of its own
 
 
@@ -37,7 +39,7 @@ class ObjectPickler:
         self._buffers: list[memoryview] = []
         self._pickler = _SharingPickler(self._stream, self._keep)
 
-    def dump(self, value: Any) -> tuple[bytes, list[memoryview]]:
+    def dump(self, value: Any) -> Pickled:
         """Pickle `value`; returns the pickle and its out-of-band buffers.
 
         Raises:
@@ -99,8 +101,8 @@ def load(data: Any, buffers: Any = (), classes: list[type] | None = None) -> Any
         _classes.reset(token)
 
 
-def dump_callable(call: Any, label: str) -> tuple[bytes, list[memoryview]]:
-    """Pickle what a job calls; returns the pickle and its out-of-band buffers.
+def dump_callable(call: Any, label: str) -> Pickled:
+    """Pickle what a job calls.
 
     Raises:
         PayloadError: It cannot be pickled; the message names the attribute that is to blame.

@@ -17,7 +17,7 @@ nudges, or when the earliest item deadline passes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 
@@ -29,6 +29,7 @@ from .dispatch import Dispatch, Limits, Span
 from .job import Arrived, Blamed, Broken, PoolJob
 from .pace import BUDGET
 from .packets import Disconnected
+from .payload import Pickled
 from .poller import Poller
 from .shm import Arena
 from .socket_transport import store_parcel, write_block
@@ -64,25 +65,28 @@ class Pool:
 
     # --- what the owner of a job calls --------------------------------------------------------
 
-    def store(self, surroundings: Surroundings, data: bytes, buffers: Sequence[memoryview]) -> Parcel:
-        """Put a pickled callable where all workers can read it.
-
-        Raises:
-            OSError: There is not enough memory.
-        """
-        return store_parcel(self.arena, surroundings, data, buffers)
-
-    def open(self, limits: Limits, parcel: Parcel, timeout: float | None) -> PoolJob:
+    def open(self, limits: Limits, surroundings: Surroundings, pickled: Pickled, timeout: float | None) -> PoolJob:
         """Begin a job.
 
+        Args:
+            limits: What the job allows.
+            surroundings: Where its caller stands.
+            pickled: Its callable, from `payload.dump_callable`.
+            timeout: Seconds that an item may take, None for any time.
+
         Raises:
-            OSError: No worker can be started.
+            OSError: There is not enough memory, or no worker can be started.
         """
+        parcel = store_parcel(self.arena, surroundings, *pickled)
         with self._turn.hold():
             job = PoolJob(next(self._numbers), limits, parcel, timeout)
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
-            self._hire()
+            try:
+                self._hire()
+            except OSError:
+                self._retire(job)
+                raise
             return job
 
     def plan(self, job: PoolJob) -> Span | None:
@@ -151,6 +155,10 @@ class Pool:
             self._break(WorkerDiedError("the worker pool was shut down while the job ran"))
             self._poller.nudge()
 
+    def disown(self) -> None:
+        """In a forked child: let go of what is the parent's."""
+        self._crew.disown()
+
     # --- serving, with the lock held ----------------------------------------------------------
 
     def _serve(self, ready: list[int]) -> None:
@@ -158,7 +166,7 @@ class Pool:
             if self._crew.is_news(fd):
                 for departed in self._crew.departed():
                     self._settle(departed)
-                self._hire()
+                self._replace()
             elif member := self._crew.find(fd):
                 self._read(member)
         self._kill_overdue()
@@ -204,10 +212,25 @@ class Pool:
         self._free_retired()
 
     def _hire(self) -> None:
-        """Have as many workers as the largest job can use."""
+        """Have as many workers as the largest job can use, or as can be had.
+
+        Raises:
+            OSError: Not even one can be had.
+        """
         wanted = [min(job.limits.max_workers, job.limits.length or MAX_WORKERS) for job in self._jobs.values()]
         while len(self._crew) < max(wanted, default=0):
-            self._dispatch.join(self._crew.hire().slot)
+            try:
+                self._dispatch.join(self._crew.hire().slot)
+            except OSError:
+                if not len(self._crew):
+                    raise
+                return
+
+    def _replace(self) -> None:
+        try:
+            self._hire()
+        except OSError as error:
+            self._break(WorkerDiedError(f"no worker process can be started any more: {error}"))
 
     def _assign(self) -> None:
         for send in self._dispatch.assign():

@@ -75,9 +75,13 @@ class SocketTransport:
         """The bytes of the other side's region."""
         return self._lens.view(region)
 
+    def forget(self, region: Region) -> None:
+        """Unmap the other side's region if it is alone."""
+        self._lens.forget(region)
+
     def release(self, region: Region) -> None:
         """Note a region to be handed back with the next message. Safe from any thread."""
-        self._lens.forget(region)
+        self.forget(region)
         self._released.append(region)
 
     def close(self) -> None:

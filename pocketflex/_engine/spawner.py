@@ -81,7 +81,7 @@ class Spawner:
         """
         self._socket, theirs = open_pair()
         with theirs:
-            arguments = [str(theirs.fileno()), str(board.descriptor), str(os.getpid()), *sys.path]
+            arguments = [str(theirs.fileno()), str(board.descriptor), str(os.getpid()), *map(str, sys.path)]
             self._process = subprocess.Popen(
                 [sys.executable, *_interpreter_flags(), "-c", _BOOT, *arguments],
                 pass_fds=(theirs.fileno(), board.descriptor),
@@ -117,6 +117,11 @@ class Spawner:
         self._socket.close()
         self._process.wait()
 
+    def disown(self) -> None:
+        """In a forked child: close the copy of the socket, and leave the process to the parent."""
+        self._socket.close()
+        self._process.returncode = 0  # or its destructor would warn that it still runs
+
     def _tell(self, request: Fork | Kill, *descriptors: int) -> None:
         with suppress(Disconnected):  # the spawner is gone, and its workers with it: `receive` says so
             send_packet(self._socket, pickle.dumps(request), descriptors)
@@ -124,7 +129,7 @@ class Spawner:
 
 def _interpreter_flags() -> list[str]:
     """What of this interpreter's command line changes what code does."""
-    flags = ["-O"] * sys.flags.optimize
+    flags = ["-O"] * sys.flags.optimize + ["-I"] * sys.flags.isolated
     flags += [f"-W{option}" for option in sys.warnoptions]
     if sys.flags.utf8_mode:
         flags.append("-Xutf8")

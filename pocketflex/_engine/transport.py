@@ -154,8 +154,11 @@ class Transport(Protocol):
     def view(self, region: Region) -> memoryview:
         """The bytes of a region of the other side."""
 
+    def forget(self, region: Region) -> None:
+        """Unmap a region of the other side that is alone; others stay mapped for the next use."""
+
     def release(self, region: Region) -> None:
-        """Say, with the next message, that the other side may use the region again."""
+        """Forget a region and say, with the next message, that the other side may use it again."""
 
     def close(self) -> None:
         """Close this end."""

@@ -36,7 +36,8 @@ class Turn:
         self._patience = patience
         self._poll = poll
         self._serve = serve
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # taken by itself: Ctrl-C within Condition.__enter__ would leave it locked
+        self._changed = threading.Condition(self._lock)
         self._holder = 0  # thread that holds the lock, 0 for none
         self._is_led = False
         self._deferred: deque[Callable[[], None]] = deque()
@@ -44,7 +45,7 @@ class Turn:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the lock; on the way out, do what was deferred."""
-        with self._changed:
+        with self._lock:
             self._holder = threading.get_ident()
             try:
                 yield
@@ -92,11 +93,11 @@ class Turn:
 
     def _poll_unlocked(self, seconds: float | None) -> list[int]:
         self._holder = 0
-        self._changed.release()
+        self._lock.release()
         try:
             return self._poll(seconds)
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
             self._holder = threading.get_ident()
 
 

@@ -55,8 +55,7 @@ async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: 
     failures = tuple(sorted(batch.failures, key=lambda failure: failure.index))
     if batch.pace.feed_error is not None and not (failures and options.on_error == "raise"):
         raise batch.pace.feed_error
-    runs = settle([Outcomes(0, batch.results, failures)], cast(OnError, options.on_error), record.label)
-    return [result for results in runs for result in results] if failures else batch.results
+    return settle(Outcomes(0, batch.results, failures), cast(OnError, options.on_error), record.label)
 
 
 @dataclass(slots=True, eq=False)

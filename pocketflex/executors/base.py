@@ -2,7 +2,7 @@
 
 An executor takes a `Job` and yields the outcome of each of its items, exactly one an item, in
 input order unless the options say otherwise. It applies `timeout`, `chunksize`, `max_workers`; it
-knows nothing of flows and applies no `on_error`: that is `outcome.settle`, once for all of them.
+knows nothing of flows and applies no `on_error`: that is `outcome.Settlement`, once for all of them.
 """
 
 from __future__ import annotations

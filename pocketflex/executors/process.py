@@ -80,8 +80,7 @@ class ProcessRun:
 
     def __iter__(self) -> Iterator[Outcomes]:
         pool = shared_pool()
-        parcel = pool.store(surroundings(), *self._pickled)
-        job = pool.open(self._limits, parcel, self._options.timeout)
+        job = pool.open(self._limits, surroundings(), self._pickled, self._options.timeout)
         try:
             self._owner = Owner(pool, job, self._source, self._label)
             if self._is_cancelled:

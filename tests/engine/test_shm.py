@@ -1,0 +1,194 @@
+"""Arenas: regions never overlap, freed space is used again, nothing stays."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketflex._engine.shm import ALIGNMENT, Arena, Lens, Region, Segment
+
+LARGE = (32 << 20) + 1  # bytes: above this a region has a segment of its own
+
+
+@contextmanager
+def an_arena() -> Iterator[Arena]:
+    arena = Arena()
+    try:
+        yield arena
+    finally:
+        arena.close()
+
+
+def reading(arena: Arena, *regions: Region) -> Lens:
+    lens = Lens()
+    for segment in {region.segment for region in regions}:
+        lens.add(segment, os.dup(arena.descriptor(segment)))
+    return lens
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 700_000)), max_size=40))
+def test_regions_keep_what_was_written_until_they_are_freed(steps: list[tuple[bool, int]]) -> None:
+    with an_arena() as arena:
+        live: list[tuple[Region, int]] = []
+        for is_freed, size in steps:
+            if is_freed and live:
+                region, stamp = live.pop(size % len(live))
+                assert set(arena.view(region)[:: max(1, region.nbytes // 50)]) == {stamp}
+                arena.free(region)
+            else:
+                region = arena.allocate(size)
+                stamp = len(live) % 251 + 1
+                assert region.offset % ALIGNMENT == 0
+                assert region.nbytes >= size
+                arena.view(region)[:] = bytes([stamp]) * region.nbytes
+                live.append((region, stamp))
+        for region, stamp in live:
+            assert set(arena.view(region)[:: max(1, region.nbytes // 50)]) == {stamp}
+
+
+def test_freed_space_is_used_again_and_stays_warm() -> None:
+    with an_arena() as arena:
+        segments = set()
+        for _ in range(1000):
+            regions = [arena.allocate(50_000) for _ in range(10)]
+            segments |= {region.segment for region in regions}
+            for region in regions[::-2] + regions[::2][::-1]:
+                arena.free(region)
+        assert len(segments) == 1
+
+
+def test_neighbouring_holes_become_one() -> None:
+    with an_arena() as arena:
+        regions = [arena.allocate(1 << 18) for _ in range(4)]  # fill the first segment
+        for region in (regions[2], regions[0], regions[3], regions[1]):
+            arena.free(region)
+        whole = arena.allocate(1 << 20)
+        assert (whole.segment, whole.offset) == (regions[0].segment, 0)
+
+
+@pytest.mark.parametrize("size", [LARGE, 100])
+def test_a_region_that_is_alone_gives_its_memory_back(size: int) -> None:
+    with an_arena() as arena:
+        before = len(os.listdir("/proc/self/fd"))
+        region = arena.allocate(size, alone=size < LARGE)
+        assert region.is_alone
+        assert region.nbytes >= size
+        assert len(os.listdir("/proc/self/fd")) > before
+        arena.free(region)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_reader_sees_what_the_writer_wrote_and_the_other_way_round() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(100)
+        lens = reading(arena, region)
+        arena.view(region)[:5] = b"hello"
+        assert lens.view(region)[:5] == b"hello"
+        lens.view(region)[:5] = b"reply"
+        assert arena.view(region)[:5] == b"reply"
+
+
+def test_a_private_mapping_shares_until_it_is_written_to() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(8192, alone=True)
+        arena.view(region)[:] = b"a" * region.nbytes
+        lens = reading(arena, region)
+        private = lens.private(region)
+        assert private[:3] == b"aaa"
+        private[0:1] = b"b"
+        assert arena.view(region)[0:1] == b"a"
+        assert private[:2] == b"ba"
+
+
+def test_a_view_outlives_the_arena_and_the_lens() -> None:
+    arena = Arena()
+    region = arena.allocate(1000, alone=True)
+    arena.view(region)[:3] = b"abc"
+    lens = reading(arena, region)
+    array = np.frombuffer(lens.source(region), np.uint8, 3)
+    lens.forget(region)
+    arena.close()
+    assert bytes(array) == b"abc"
+
+
+def test_to_forget_a_shared_segment_keeps_it_mapped() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(10)
+        lens = reading(arena, region)
+        lens.forget(region)
+        assert len(lens.view(region)) == region.nbytes
+
+
+def test_freeing_takes_no_lock() -> None:
+    """The garbage collector may free a region in a thread that is inside `allocate`."""
+    with an_arena() as arena:
+        region = arena.allocate(10)
+        with arena._lock:
+            thread = threading.Thread(target=arena.free, args=(region,))
+            thread.start()
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_threads_never_get_the_same_bytes() -> None:
+    with an_arena() as arena:
+        wrong: list[Region] = []
+
+        def work(stamp: int) -> None:
+            for size in range(1, 400):
+                region = arena.allocate(size * 97)
+                view = arena.view(region)
+                view[:] = bytes([stamp]) * region.nbytes
+                if set(view[::64]) != {stamp}:
+                    wrong.append(region)
+                arena.free(region)
+
+        threads = [threading.Thread(target=work, args=(stamp,)) for stamp in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+@contextmanager
+def limit(kind: int, value: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
+
+
+def test_memory_that_cannot_be_reserved_is_an_oserror_and_leaves_nothing() -> None:
+    """A limit on file sizes stands in for a full machine, which no test should fill."""
+    before = os.listdir("/proc/self/fd")
+    with an_arena() as arena:
+        with limit(resource.RLIMIT_FSIZE, 2 << 20), pytest.raises(OSError, match="File too large"):
+            arena.allocate(3 << 20)
+        assert arena.allocate(3 << 20).nbytes == 3 << 20
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_no_descriptor_left_is_an_oserror() -> None:
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    with limit(resource.RLIMIT_NOFILE, lowest_free), pytest.raises(OSError, match="Too many open files"):
+        Segment.create(4096)
+
+
+def test_a_segment_has_no_name_and_is_not_inherited() -> None:
+    segment = Segment.create(4096)
+    assert os.readlink(f"/proc/self/fd/{segment.fd}").startswith("/memfd:pocketflex")
+    assert not os.get_inheritable(segment.fd)
+    segment.close()
+    segment.close()  # twice is once
