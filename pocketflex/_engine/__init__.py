@@ -16,6 +16,7 @@ The files in the order of an item's life:
     pool              joins dispatch (what goes where) and crew (who runs); one wait for all jobs
       dispatch, pace  decisions without I/O: ranges, sizes, order, blame, retries after a crash
       job             a job and its inbox
+      deadlines       items that run longer than `timeout`
       turn, poller    which thread waits for all of them, and on what
       crew            the workers as the parent sees them: hired, watched, killed, replaced
       home            the one pool of this process: made at first use, ended at exit, dropped by a fork

@@ -17,7 +17,6 @@ nudges, or when the earliest item deadline passes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 
@@ -25,6 +24,7 @@ from ..errors import WorkerDiedError
 from .blocks import Encoded
 from .board import MAX_WORKERS
 from .crew import Crew, Departed, Member
+from .deadlines import Deadlines
 from .dispatch import Dispatch, Limits, Span
 from .job import Arrived, Blamed, Broken, PoolJob
 from .pace import BUDGET
@@ -53,8 +53,9 @@ class Pool:
         self._crew = Crew(environ, self._poller)
         self._dispatch = Dispatch()
         self._jobs: dict[int, PoolJob] = {}
+        self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
         self._retired: dict[int, Parcel] = {}  # ended jobs whose callable a worker may still read
-        self._turn = Turn(self._patience, self._poller.poll, self._serve)
+        self._turn = Turn(self._deadlines.patience, self._poller.poll, self._serve)
         self._futile_deaths = 0
         self._numbers = count(1)
 
@@ -169,7 +170,7 @@ class Pool:
                 self._replace()
             elif member := self._crew.find(fd):
                 self._read(member)
-        self._kill_overdue()
+        self._deadlines.enforce()
         self._assign()
 
     def _read(self, member: Member) -> None:
@@ -246,24 +247,6 @@ class Pool:
             member.loaded.add(job.number)
             member.transport.send(Load(job.number, job.parcel, job.timeout is not None))
         member.transport.send(run)
-
-    def _patience(self) -> float | None:
-        left = [timeout - seconds for _, _, seconds, timeout in self._timed()]
-        return max(0.0, min(left)) if left else None
-
-    def _kill_overdue(self) -> None:
-        for slot, index, seconds, timeout in list(self._timed()):
-            if index >= 0 and seconds > timeout:
-                self._crew.kill(slot, index)
-
-    def _timed(self) -> Iterator[tuple[int, int, float, float]]:
-        """Workers that run a job with a timeout: slot, item, its seconds so far, its limit."""
-        for member in self._crew:
-            held = self._dispatch.held(member.slot)
-            job = self._jobs.get(held.job) if held else None
-            if held and job and job.timeout is not None and member.condemned < 0:
-                items = held.span.stop - held.span.start if job.limits.is_whole else 1
-                yield member.slot, *self._crew.seconds_running(member), job.timeout * items
 
     # --- ends -----------------------------------------------------------------------------------
 
