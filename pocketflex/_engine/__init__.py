@@ -14,7 +14,7 @@ The files in the order of an item's life:
     payload           one object to a pickle; the only importer of cloudpickle
     shm               arenas: memory without a name, written by one side and read by the other
     pool              joins dispatch (what goes where) and crew (who runs); one wait for all jobs
-      dispatch, pace  decisions without I/O: ranges, sizes, order, blame, retries after a crash
+      dispatch        decisions without I/O: which range where, blame, what runs again; with pace and ranges
       job             a job and its inbox
       deadlines       items that run longer than `timeout`
       turn, poller    which thread waits for all of them, and on what

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .dispatch import Limits
-from .transport import LoadFailed, Parcel, Results, Run, Transport
+from .crew import Member
+from .packets import Disconnected
+from .ranges import Limits
+from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,21 @@ class PoolJob:
     inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
     offered: dict[int, Run] = field(default_factory=dict)  # ranges that no worker has yet
     is_cancelled: bool = False
+
+    def give(self, member: Member, run: Run) -> None:
+        """Send a range to a worker, before its first one also the callable.
+
+        Raises:
+            Disconnected: The worker is gone.
+        """
+        if self.number not in member.loaded:
+            member.loaded.add(self.number)
+            member.transport.send(Load(self.number, self.parcel, self.timeout is not None))
+        member.transport.send(run)
+
+    def withdraw(self, member: Member) -> None:
+        """Tell a worker that the job is over."""
+        if self.number in member.loaded:
+            member.loaded.remove(self.number)
+            with suppress(Disconnected):  # then it forgets by ending
+                member.transport.send(Drop(self.number))

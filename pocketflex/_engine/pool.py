@@ -17,7 +17,6 @@ nudges, or when the earliest item deadline passes.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from itertools import count
 
 from ..errors import WorkerDiedError
@@ -25,15 +24,16 @@ from .blocks import Encoded
 from .board import MAX_WORKERS
 from .crew import Crew, Departed, Member
 from .deadlines import Deadlines
-from .dispatch import Dispatch, Limits, Span
+from .dispatch import Dispatch
 from .job import Arrived, Blamed, Broken, PoolJob
 from .pace import BUDGET
 from .packets import Disconnected
 from .payload import Pickled
 from .poller import Poller
+from .ranges import Limits, Span
 from .shm import Arena
 from .socket_transport import store_parcel, write_block
-from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings
+from .transport import LoadFailed, Parcel, Results, Run, Surroundings
 from .turn import Turn
 
 _GRACE = 0.05  # seconds that workers have to leave a cancelled job before they are killed
@@ -237,16 +237,9 @@ class Pool:
         for send in self._dispatch.assign():
             run = self._jobs[send.job].offered.pop(send.range)
             try:
-                self._send(self._crew[send.worker], self._jobs[send.job], run)
+                self._jobs[send.job].give(self._crew[send.worker], run)
             except Disconnected:  # its end is about to be reported, and the range then goes elsewhere
                 self.arena.free(run.block.region)
-
-    @staticmethod
-    def _send(member: Member, job: PoolJob, run: Run) -> None:
-        if job.number not in member.loaded:
-            member.loaded.add(job.number)
-            member.transport.send(Load(job.number, job.parcel, job.timeout is not None))
-        member.transport.send(run)
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -259,16 +252,9 @@ class Pool:
         for slot in self._dispatch.holders(job.number):
             self._crew.cancel(slot, job.number)
         for member in self._crew:
-            self._forget(member, job.number)
+            job.withdraw(member)
         self._retired[job.number] = job.parcel
         self._free_retired()
-
-    @staticmethod
-    def _forget(member: Member, job: int) -> None:
-        if job in member.loaded:
-            member.loaded.remove(job)
-            with suppress(Disconnected):  # then it forgets by ending
-                member.transport.send(Drop(job))
 
     def _free_retired(self) -> None:
         for number in [number for number in self._retired if not self._dispatch.holders(number)]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from .dispatch import Span
+from .ranges import Span
 
 
 class Source:

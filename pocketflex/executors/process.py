@@ -15,10 +15,10 @@ from typing import Any
 from .._engine import payload
 from .._engine.blocks import EncodingFailed, encode_items
 from .._engine.board import MAX_WORKERS
-from .._engine.dispatch import Limits, Span
 from .._engine.home import shared_pool, surroundings
 from .._engine.job import Arrived, Blamed, Broken, PoolJob
 from .._engine.pool import Pool
+from .._engine.ranges import Limits, Span
 from .._engine.reading import read_results
 from .._engine.sizing import usable_cpus
 from .._engine.source import Source
