@@ -49,7 +49,7 @@ class AsyncNode(Node[S, P, E]):
         Raises:
             FlowError: Always; `run_async` is the way.
         """
-        raise FlowError(f"{label_of(self)} is async: use `await ....run_async(shared)` in place of `run`")
+        raise FlowError(f"{label_of(self)} is async: use `await node.run_async(shared)`")
 
     async def run_async(self, shared: S) -> Any:
         """Run this node alone, as PocketFlow does: `shared` is changed in place, the action returned."""

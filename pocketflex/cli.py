@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .async_node import AsyncNode
-from .errors import BackendUnavailableError, FlowError, OptionError
+from .errors import BackendUnavailableError, FlowError, OptionError, StateFileError, TargetError
 from .flow import Flow, reachable
 from .models import execute
 from .observe.difference import first_difference
@@ -34,8 +34,8 @@ from .observe.report import Report
 from .observe.summary import comparison, describe, explain, first_failure, summary
 from .options import BatchOptions
 from .outcome import RemoteTraceback, render_traceback
-from .statefile import StateFileError, check_writable, read_state, write_state
-from .target import TargetError, find_flow
+from .statefile import check_writable, read_state, write_state
+from .target import find_flow
 
 _FLAGS = {"max_workers": "--workers", "chunksize": "--chunksize", "timeout": "--timeout", "executor": "--executor"}
 _SHOWN = 5  # warnings of the same sort that are worth a line each

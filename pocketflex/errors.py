@@ -8,7 +8,9 @@
     ├── ItemTimeoutError        (TimeoutError)    an item ran longer than `timeout`
     ├── PayloadError            (PicklingError)   something could not be carried to or from a worker
     ├── RemoteError             (RuntimeError)    stands in for an exception that cannot be carried
-    └── BackendUnavailableError (ImportError)     an optional package or the platform is missing
+    ├── BackendUnavailableError (ImportError)     an optional package or the platform is missing
+    ├── TargetError             (LookupError)     the command line: a target names no flow
+    └── StateFileError          (ValueError)      the command line: a file is not a shared state
 
 An exception raised by a user's node is never wrapped: it arrives as itself. Each class is also the
 builtin that a caller who does not know pocketflex would catch.
@@ -60,3 +62,14 @@ class RemoteError(PocketflexError, RuntimeError):
 
 class BackendUnavailableError(PocketflexError, ImportError):
     """An optional package, or the platform, lacks what the call needs; the message has the remedy."""
+
+
+class TargetError(PocketflexError, LookupError):
+    """A target of the command line names no flow that can be run; the message says what is there instead.
+
+    Where the target's own code raised an exception, that is the `__cause__`.
+    """
+
+
+class StateFileError(PocketflexError, ValueError):
+    """A file cannot be read as a shared state, or not be written; the message says why."""

@@ -64,7 +64,7 @@ def parallel_imap(function: Callable[[Item], Result], items: Iterable[Item], **o
 
     Raises:
         Exception: As `parallel_map`; wrong options and functions at the call, failed items when
-            their turn comes.
+            their turn comes. An item's StopIteration is the cause of a RuntimeError, as in any generator.
 
     Example:
         >>> import itertools

@@ -93,9 +93,10 @@ class Call:
         except BaseException as error:
             if len(items) == 1 and self.retry.attempts == 1 and self.fallback is None:
                 return Outcomes.gather(start, [Failure(start, error)])
-        return Outcomes.gather(start, [self._run_one(start + at, items[at : at + 1]) for at in range(len(items))])
+        return Outcomes.gather(start, [self.run_one(start + at, items[at : at + 1]) for at in range(len(items))])
 
-    def _run_one(self, index: int, one: Any) -> Outcome:
+    def run_one(self, index: int, one: Any) -> Outcome:
+        """Give `chunk` a chunk of one item, with the retries and the fallback of a single item."""
         return self._try(lambda _item: self._several(one)[0], index, one[0])
 
     def _several(self, items: Any) -> list[Any]:

@@ -18,14 +18,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from .errors import PocketflexError
+from .errors import StateFileError
 
 _PLAIN = (str, int, float, bool, type(None))
 _DATES = (datetime.date, datetime.time)  # a datetime is a date
-
-
-class StateFileError(PocketflexError, ValueError):
-    """A file cannot be read as a shared state, or not be written; the message says why."""
 
 
 def read_state(path: str) -> dict[str, Any]:

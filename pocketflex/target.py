@@ -21,16 +21,9 @@ from types import ModuleType
 from typing import Any
 
 from ._engine.payload import ship_by_value
-from .errors import PocketflexError
+from .errors import TargetError
 from .flow import Flow
 from .node import BaseNode
-
-
-class TargetError(PocketflexError, LookupError):
-    """A target names no flow that can be run; the message says what is there instead.
-
-    Where the target's own code raised an exception, that is the `__cause__`.
-    """
 
 
 def find_flow(target: str) -> Flow:

@@ -85,7 +85,6 @@ def _descriptors() -> Counter[str]:
         for entry in entries:
             with suppress(FileNotFoundError):  # the one that lists the directory is also listed
                 targets[os.readlink(entry.path)] += 1
-    targets.pop("anon_inode:[eventfd]", None)  # TEMP
     return Counter({target: n for target, n in targets.items() if not target.endswith(f"/{os.getpid()}/fd")})
 
 

@@ -152,9 +152,7 @@ def test_commands_run_and_end_with_the_status_that_the_document_says(document: P
     for line, output in commands_of(document):
         said = re.search(r"# exit status (\d+)", line)
         words = shlex.split(line, comments=True)
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=120
-        )
+        done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.returncode == int(said[1] if said else 0), f"{line}\n{done.stdout}{done.stderr}"
         if output is not None:
             assert without_measurements(done.stdout + done.stderr) == without_measurements(output), line

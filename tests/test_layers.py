@@ -61,12 +61,14 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("packets", "pace", "poller", "shm", "sizing", "turn", "payload"),
+    ("packets", "pace", "poller", "shm", "sizing", "turn", "payload", "ranges"),
     ("board", "blocks", "dispatch"),
     ("transport", "source", "reading"),
-    ("socket_transport", "job", "worker"),
+    ("socket_transport", "worker"),
     ("spawner",),
     ("crew",),
+    ("job",),
+    ("deadlines",),
     ("pool",),
     ("home",),
 )
@@ -90,7 +92,7 @@ SOLE_IMPORTERS = {
     "mmap": ("_engine.shm",),
 }
 NEVER_AT_THE_TOP = ("numpy", "psutil", "tqdm", "ctypes")
-WITHOUT_IO = ("_engine.dispatch", "_engine.pace", "walk")
+WITHOUT_IO = ("_engine.dispatch", "_engine.ranges", "_engine.pace", "walk")
 INPUT_AND_OUTPUT = {"os", "io", "time", "threading", "socket", "select", "subprocess", "signal", "mmap", "pathlib"}
 
 

@@ -48,8 +48,8 @@ class Block(NamedTuple):
         kind: How it is written.
         length: Number of entries.
         region: Where its bytes are.
-        meta: ROWS: dtype and shape. PICKLED: number of buffers, begin and end of the classes.
-            SCALARS: number of bytes.
+        meta: ROWS: dtype, shape, whether they may be written to. PICKLED: number of buffers, begin
+            and end of the classes. SCALARS: number of bytes.
     """
 
     kind: Kind
@@ -171,7 +171,8 @@ def _encode_rows(rows: Any, limit: int) -> Encoded:
     part = rows[:count]
     if not part.flags.c_contiguous:
         part = part.copy(order="C")
-    return Encoded(Kind.ROWS, count, ((0, part.view("u1").reshape(-1)),), part.nbytes, (part.dtype, part.shape))
+    meta = (part.dtype, part.shape, bool(rows.flags.writeable))
+    return Encoded(Kind.ROWS, count, ((0, part.view("u1").reshape(-1)),), part.nbytes, meta)
 
 
 class _Table:

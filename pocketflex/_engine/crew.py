@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic_ns
@@ -24,12 +25,14 @@ class Member:
         transport: The parent's end of its connection.
         loaded: The jobs whose callable it has been sent.
         condemned: The item for which it is being killed, -1 for none.
+        is_dismissed: Whether its end is the pool's own doing.
     """
 
     slot: int
     transport: Transport
     loaded: set[int] = field(default_factory=set)
     condemned: int = -1
+    is_dismissed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ class Crew:
         """End a worker; `item` is the one that it is killed for."""
         if self._spawner is not None:
             self._members[slot].condemned = item
+            self._members[slot].is_dismissed = True
             self._spawner.kill(slot)
 
     def close(self) -> None:
@@ -170,3 +174,15 @@ class Crew:
         member = self._members.pop(slot)
         self.hang_up(member)
         return member
+
+
+def name_exit(code: int) -> str:
+    """What an exit code says, in words."""
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = {"SIGKILL": "killed, perhaps because memory ran out", "SIGSEGV": "segmentation fault"}.get(name)
+    return f"{name} ({hint})" if hint else name

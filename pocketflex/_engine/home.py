@@ -9,7 +9,7 @@ from threading import Lock
 
 from ..errors import BackendUnavailableError
 from .pool import Pool
-from .sizing import thread_limits, usable_cpus
+from .sizing import thread_limits
 from .transport import Surroundings
 
 
@@ -33,7 +33,7 @@ class Home:
             )
         with self._lock:
             if self._pool is None:
-                self._pool = Pool(surroundings().environ)
+                self._pool = Pool(dict(os.environ))
             return self._pool
 
     def leave(self) -> None:
@@ -51,14 +51,14 @@ class Home:
             pool.disown()
 
 
-def surroundings() -> Surroundings:
-    """Where this process stands now."""
+def surroundings(workers: int) -> Surroundings:
+    """Where this process stands now, with the threads that each of so many workers may start."""
     try:
         folder = os.getcwd()
     except FileNotFoundError:  # it has been deleted; workers then stay where they are
         folder = ""
-    environ = {**thread_limits(usable_cpus(), os.environ), **os.environ}
-    return Surroundings(folder, tuple(sys.path), environ)
+    environ = {**thread_limits(workers, os.environ), **os.environ}
+    return Surroundings(folder, tuple(sys.path), tuple(sys.argv), environ)
 
 
 _home = Home()

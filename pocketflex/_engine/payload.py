@@ -10,8 +10,10 @@ from a file or a network.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
@@ -61,7 +63,27 @@ class ObjectPickler:
         return _set_aside(buffer, self._buffers)
 
 
-class _SharingPickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
+    """cloudpickle, and functions with a cache where the module they are in is not to be imported."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, functools._lru_cache_wrapper) and not _is_importable(value):
+            return _cache_again, (value.__wrapped__, value.cache_parameters())
+        return super().reducer_override(value)
+
+
+def _is_importable(function: Any) -> bool:
+    name = function.__module__
+    if name == "__main__" or name in cloudpickle.list_registry_pickle_by_value():
+        return False
+    return getattr(sys.modules.get(name), function.__qualname__, None) is function
+
+
+def _cache_again(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)  # with an empty cache: it is another process's
+
+
+class _SharingPickler(_Pickler):
     def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> None:
         super().__init__(stream, protocol=5, buffer_callback=keep)
         self.classes: dict[type, int] = {}  # by value -> number
@@ -108,8 +130,10 @@ def dump_callable(call: Any, label: str) -> Pickled:
         PayloadError: It cannot be pickled; the message names the attribute that is to blame.
     """
     buffers: list[memoryview] = []
+    stream = io.BytesIO()
     try:
-        return cloudpickle.dumps(call, protocol=5, buffer_callback=lambda b: _set_aside(b, buffers)), buffers
+        _Pickler(stream, protocol=5, buffer_callback=lambda buffer: _set_aside(buffer, buffers)).dump(call)
+        return stream.getvalue(), buffers
     except Exception as error:
         raise PayloadError(
             f"{label}: its function cannot be sent to a worker process: {_blame(call)}{error} "

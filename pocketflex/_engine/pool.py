@@ -22,7 +22,7 @@ from itertools import count
 from ..errors import WorkerDiedError
 from .blocks import Encoded
 from .board import MAX_WORKERS
-from .crew import Crew, Departed, Member
+from .crew import Crew, Departed, Member, name_exit
 from .deadlines import Deadlines
 from .dispatch import Dispatch
 from .job import Arrived, Blamed, Broken, PoolJob
@@ -83,6 +83,7 @@ class Pool:
             job = PoolJob(next(self._numbers), limits, parcel, timeout)
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
+            self._futile_deaths = 0
             try:
                 self._hire()
             except OSError:
@@ -206,10 +207,11 @@ class Pool:
         blames = self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout)
         for blame in blames:
             self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
-        self._futile_deaths = self._futile_deaths + 1 if index < 0 else 0
-        if self._futile_deaths > _MOST_FUTILE_DEATHS:
-            reason = departed.reason or f"exit code {departed.code}"
-            self._break(WorkerDiedError(f"workers end before they run an item, {_MOST_FUTILE_DEATHS} times: {reason}"))
+        if not member.is_dismissed:
+            self._futile_deaths = self._futile_deaths + 1 if index < 0 else 0
+        if self._futile_deaths == _MOST_FUTILE_DEATHS:
+            times = f"{_MOST_FUTILE_DEATHS} workers in a row have ended before they ran an item"
+            self._break(WorkerDiedError(f"{times}: {departed.reason or name_exit(departed.code)}"))
         self._free_retired()
 
     def _hire(self) -> None:

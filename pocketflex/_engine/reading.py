@@ -63,11 +63,13 @@ class ItemReader:
         return self._base()[offset : offset + nbytes]
 
     def _rows(self) -> Any:
-        dtype, shape = self._block.meta
+        dtype, shape, is_writable = self._block.meta
         nbytes = dtype.itemsize
         for length in shape:
             nbytes *= length
-        return self._base()[:nbytes].view(dtype).reshape(shape)
+        rows = self._base()[:nbytes].view(dtype).reshape(shape)
+        rows.flags.writeable = is_writable
+        return rows
 
 
 def read_results(block: Block, view: memoryview) -> tuple[list[Any], dict[int, Any]]:

@@ -141,7 +141,8 @@ def main(connection: int, board: int, parent: int) -> None:
     parent_end = os.pidfd_open(parent)
     if os.getppid() != parent:
         return  # it ended while this process started
-    Nursery(socket.socket(fileno=connection), Board.inherit(board)).run(parent_end)
+    with socket.socket(fileno=connection) as parent_socket:
+        Nursery(parent_socket, Board.inherit(board)).run(parent_end)
 
 
 class Nursery:

@@ -112,6 +112,7 @@ class Surroundings(NamedTuple):
 
     folder: str
     path: tuple[str, ...]
+    argv: tuple[str, ...]
     environ: dict[str, str]
 
 

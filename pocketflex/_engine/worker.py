@@ -229,7 +229,7 @@ def _buffers(transport: Transport, parcel: Parcel) -> list[Any]:
 def _enter(surroundings: Surroundings) -> None:
     if surroundings.folder:
         os.chdir(surroundings.folder)
-    sys.path[:] = surroundings.path
+    sys.path[:], sys.argv[:] = surroundings.path, surroundings.argv
     if surroundings.environ != os.environ:
         os.environ.clear()
         os.environ.update(surroundings.environ)

@@ -8,13 +8,13 @@ of the process.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 from .._engine import payload
 from .._engine.blocks import EncodingFailed, encode_items
 from .._engine.board import MAX_WORKERS
+from .._engine.crew import name_exit
 from .._engine.home import shared_pool, surroundings
 from .._engine.job import Arrived, Blamed, Broken, PoolJob
 from .._engine.pool import Pool
@@ -80,7 +80,7 @@ class ProcessRun:
 
     def __iter__(self) -> Iterator[Outcomes]:
         pool = shared_pool()
-        job = pool.open(self._limits, surroundings(), self._pickled, self._options.timeout)
+        job = pool.open(self._limits, surroundings(self.workers), self._pickled, self._options.timeout)
         try:
             self._owner = Owner(pool, job, self._source, self._label)
             if self._is_cancelled:
@@ -188,7 +188,7 @@ class Owner:
             limit = f"timeout={self._job.timeout:g} s"
             late = ItemTimeoutError(f"item {news.index} took longer than {limit} and was stopped")
             return Failure(news.index, late, news.attempts, "timeout")
-        died = WorkerDiedError(f"item {news.index} ended its worker process: {_name_exit(news.code)}")
+        died = WorkerDiedError(f"item {news.index} ended its worker process: {name_exit(news.code)}")
         return Failure(news.index, died, news.attempts, "crashed")
 
     def _cannot_load(self, news: LoadFailed) -> PayloadError:
@@ -212,17 +212,6 @@ def _failure(index: int, record: Any) -> Failure:
     error = PayloadError(f"the result of item {index} cannot be unpickled in this process: {_say(record)}")
     error.__cause__ = record
     return Failure(index, error, kind="unpicklable")
-
-
-def _name_exit(code: int) -> str:
-    if code >= 0:
-        return f"it exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = {"SIGKILL": "killed, perhaps because memory ran out", "SIGSEGV": "segmentation fault"}.get(name)
-    return f"{name} ({hint})" if hint else name
 
 
 def _say(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import ItemTimeoutError
 from ..options import BatchOptions
 from ..outcome import Failure, Outcome, Outcomes
+from ..retry import Call
 from .base import Job
 
 _CHUNK = 1024  # items given to exec_chunk at a time when `chunksize` does not say
@@ -41,32 +42,47 @@ class SerialRun:
         return self._chunks() if self._job.call.chunk else self._items()
 
     def _items(self) -> Iterator[Outcomes]:
-        run, timeout = self._job.call.run, self._options.timeout
+        call, timeout = self._job.call, self._options.timeout
         for index, item in enumerate(self._job.items):
             if self._cancelled:
                 return
-            begun = monotonic()
-            outcome = run(index, item)
-            if timeout is not None:
-                outcome = check_time(outcome, index, monotonic() - begun, timeout)
-            yield Outcomes.gather(index, (outcome,))
+            yield Outcomes.gather(index, (run_item(call, index, item, timeout),))
 
     def _chunks(self) -> Iterator[Outcomes]:
         start = 0
         for chunk in split(self._job.items, self._options.chunksize or _CHUNK):
             if self._cancelled:
                 return
-            yield self._job.call.run_chunk(start, chunk)
+            yield run_chunk(self._job.call, start, chunk, self._options.timeout)
             start += len(chunk)
 
 
-def check_time(outcome: Outcome, index: int, seconds: float, timeout: float) -> Outcome:
-    """Turn the outcome of an item that took longer than `timeout` into a failure.
+def run_item(call: Call, index: int, item: Any, timeout: float | None) -> Outcome:
+    """Run an item in this process.
 
-    This is for items that run in this process: they cannot be stopped, so the time is checked once
-    they have ended. The outcome is the same as if they had been stopped.
+    It cannot be stopped here, so `timeout` is checked once it has ended; the outcome is the same.
     """
-    if seconds <= timeout:
+    return _check_time(lambda: call.run(index, item), index, timeout)
+
+
+def run_chunk(call: Call, start: int, chunk: Any, timeout: float | None) -> Outcomes:
+    """Run a chunk in this process; if it took too long, its items one by one, to see which did."""
+    begun = monotonic()
+    outcomes = call.run_chunk(start, chunk)
+    if timeout is None or monotonic() - begun <= timeout * len(chunk):
+        return outcomes
+    return Outcomes.gather(start, [_run_one(call, start + at, chunk[at : at + 1], timeout) for at in range(len(chunk))])
+
+
+def _run_one(call: Call, index: int, one: Any, timeout: float) -> Outcome:
+    return _check_time(lambda: call.run_one(index, one), index, timeout)
+
+
+def _check_time(run: Callable[[], Outcome], index: int, timeout: float | None) -> Outcome:
+    begun = monotonic()
+    outcome = run()
+    seconds = monotonic() - begun
+    if timeout is None or seconds <= timeout:
         return outcome
     error = ItemTimeoutError(f"item {index} took {seconds:.3g} s, longer than timeout={timeout:g}")
     return Failure(index, error, kind="timeout")

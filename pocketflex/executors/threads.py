@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from time import monotonic
 from typing import Any
 
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job
-from .serial import check_time, split
+from .serial import run_chunk, run_item, split
 
 _AHEAD = 4  # chunks a thread that are queued or undelivered: enough to keep it busy, bounded for generators
 
@@ -73,10 +72,5 @@ class ThreadsRun:
         if self._cancelled:
             return Outcomes(start, [])
         if call.chunk:
-            return call.run_chunk(start, chunk)
-        outcomes = []
-        for index, item in enumerate(chunk, start):
-            begun = monotonic()
-            outcome = call.run(index, item)
-            outcomes.append(outcome if timeout is None else check_time(outcome, index, monotonic() - begun, timeout))
-        return Outcomes.gather(start, outcomes)
+            return run_chunk(call, start, chunk, timeout)
+        return Outcomes.gather(start, [run_item(call, index, item, timeout) for index, item in enumerate(chunk, start)])

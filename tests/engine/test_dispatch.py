@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pocketflex._engine.dispatch import Blame, Dispatch, Limits, Send, Span
+from pocketflex._engine.dispatch import Dispatch
 from pocketflex._engine.pace import _TARGET
+from pocketflex._engine.ranges import Blame, Limits, Send, Span
 
 _AHEAD = 8  # ranges a worker that the window allows
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketflex._engine.dispatch import Span
+from pocketflex._engine.ranges import Span
 from pocketflex._engine.source import Source, has_plain_rows, is_array
 
 
