@@ -154,6 +154,7 @@ def start_script(tmp_path: Path) -> Iterator[StartScript]:
                 stderr=subprocess.PIPE,
                 text=True,
                 cwd=tmp_path,
+                env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
                 start_new_session=True,
                 **more,
             )

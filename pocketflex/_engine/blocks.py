@@ -135,7 +135,7 @@ def encode_results(results: list[Any], failed: Mapping[int, FailureRecord], watc
     """
     if not failed and _SCALARS.issuperset(map(type, results)) and (encoded := _encode_scalars(results)):
         return encoded
-    table = _Table()
+    table = _Table(gives_back=True)
     for position, result in enumerate(results):
         if position in failed:
             table.add_failure(failed[position])
@@ -178,8 +178,8 @@ def _encode_rows(rows: Any, limit: int) -> Encoded:
 class _Table:
     """Builds a PICKLED block entry by entry."""
 
-    def __init__(self) -> None:
-        self._pickler = payload.ObjectPickler()
+    def __init__(self, *, gives_back: bool = False) -> None:
+        self._pickler = payload.ObjectPickler(gives_back=gives_back)
         self._entries: list[tuple[int, bytes, list[memoryview]]] = []
         self.nbytes = 0
 

@@ -156,6 +156,7 @@ class Crew:
         for member in self._members.values():
             member.transport.close()
         self._members.clear()
+        self._by_fd.clear()
         self._arena.close()
         self._board.close()
 
@@ -179,7 +180,7 @@ class Crew:
 def name_exit(code: int) -> str:
     """What an exit code says, in words."""
     if code >= 0:
-        return f"it exited with code {code}"
+        return f"exit code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:

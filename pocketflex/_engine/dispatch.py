@@ -129,7 +129,7 @@ class Dispatch:
         sends: list[Send] = []
         for depth in (0, 1):
             for worker, held in self._workers.items():
-                if len(held) == depth and (number := self._next_range(worker, depth)) is not None:
+                if len(held) == depth and (number := self._next_range(worker)) is not None:
                     held.append(number)
                     job = self._ranges[number].job
                     self._jobs[job].holders[worker] += 1
@@ -194,14 +194,20 @@ class Dispatch:
         window = _AHEAD * state.limits.max_workers * (state.limits.chunksize or state.pace.size())
         return state.limits.is_windowed and state.planned - state.delivered >= window
 
-    def _next_range(self, worker: int, depth: int) -> int | None:
+    def _next_range(self, worker: int) -> int | None:
+        """The next range for a worker; behind one that it runs, only if both are short."""
+        if self._workers[worker] and not self._is_short(self._ranges[self._workers[worker][0]].job):
+            return None
         for _ in range(len(self._turn)):
             job = self._turn[0]
             self._turn.rotate(-1)
             state = self._jobs[job]
-            if state.ready and (depth == 0 or state.pace.is_short) and self._is_allowed(worker, state):
+            if state.ready and (not self._workers[worker] or state.pace.is_short) and self._is_allowed(worker, state):
                 return state.ready.popleft()
         return None
+
+    def _is_short(self, job: int) -> bool:
+        return job in self._jobs and self._jobs[job].pace.is_short
 
     @staticmethod
     def _is_allowed(worker: int, state: _Job) -> bool:

@@ -14,9 +14,10 @@ import functools
 import io
 import pickle
 import sys
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import ModuleType
+from types import FunctionType, ModuleType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -36,10 +37,11 @@ class ObjectPickler:
     each is pickled once for all objects, in `shared`, and the pickles refer to it by number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, gives_back: bool = False) -> None:
+        """Make a pickler; `gives_back`: in a worker, for the parent."""
         self._stream = io.BytesIO()
         self._buffers: list[memoryview] = []
-        self._pickler = _SharingPickler(self._stream, self._keep)
+        self._pickler = _SharingPickler(self._stream, self._keep, gives_back)
 
     def dump(self, value: Any) -> Pickled:
         """Pickle `value`; returns the pickle and its out-of-band buffers.
@@ -64,12 +66,35 @@ class ObjectPickler:
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle, and functions with a cache where the module they are in is not to be imported."""
+    """cloudpickle, with two differences.
+
+    Functions with a cache travel by value where others would. And a class that came by value from
+    the parent goes back there as a reference: cloudpickle would send its definition, and the parent,
+    in loading it, would overwrite the methods of its own class with copies from the worker.
+    """
+
+    gives_back = False
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, functools._lru_cache_wrapper) and not _is_importable(value):
             return _cache_again, (value.__wrapped__, value.cache_parameters())
+        if self.gives_back and isinstance(value, type):
+            if value in _CLASS_IDS and value not in _born_here:
+                return _class_of_id, (_CLASS_IDS[value],)
+            _born_here.add(value)
         return super().reducer_override(value)
+
+
+# cloudpickle numbers the classes that it sends or receives by value
+_CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
+_born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported
+
+
+def _class_of_id(number: str) -> type:
+    kind: type | None = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
+    if kind is None:
+        raise PayloadError("its class has gone from this process since it was sent to the worker")
+    return kind
 
 
 def _is_importable(function: Any) -> bool:
@@ -84,18 +109,18 @@ def _cache_again(function: Callable[..., Any], parameters: dict[str, Any]) -> An
 
 
 class _SharingPickler(_Pickler):
-    def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> None:
+    def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool], gives_back: bool) -> None:
         super().__init__(stream, protocol=5, buffer_callback=keep)
+        self.gives_back = gives_back
         self.classes: dict[type, int] = {}  # by value -> number
 
     def reducer_override(self, value: Any) -> Any:
-        if not isinstance(value, type):
-            return super().reducer_override(value)
-        if value not in self.classes:
-            reduced = super().reducer_override(value)
-            if reduced is NotImplemented:  # it travels by reference
-                return reduced
-            self.classes[value] = len(self.classes)
+        if value in self.classes if isinstance(value, type) else False:
+            return _shared_class, (self.classes[value],)
+        reduced = super().reducer_override(value)
+        if not isinstance(value, type) or reduced is NotImplemented or reduced[0] is _class_of_id:
+            return reduced
+        self.classes[value] = len(self.classes)
         return _shared_class, (self.classes[value],)
 
 
@@ -189,21 +214,24 @@ class FailureRecord(NamedTuple):
 
 
 def dump_error(error: BaseException) -> ErrorRecord:
-    """Pickle an exception so that it is sure to load again.
+    """Pickle an exception, in a worker, so that it is sure to load again in the parent.
 
-    It is loaded here once for a trial. An exception whose class cannot be called with its own
-    `args` is rebuilt without its `__init__`; one that cannot be carried at all is replaced by a
+    It is loaded here once for a trial. One that is changed or lost on the way is replaced by a
     RemoteError with its type name, arguments and traceback.
     """
     text = render_traceback(error)
-    for candidate in (error, _Rebuilt(error), RemoteError(_describe(error, text))):
+    for candidate in (*_forms(error), RemoteError(_describe(error, text))):
         try:
-            data = cloudpickle.dumps(candidate)
-            trial = pickle.loads(data)
+            stream = io.BytesIO()
+            pickler = _Pickler(stream, protocol=5)
+            pickler.gives_back = True
+            pickler.dump(candidate)
+            trial = pickle.loads(stream.getvalue())
+            is_same = type(trial) is type(error) and str(trial) == str(error)
         except BaseException:  # the pickling code of a user's exception may raise anything
             continue
-        if type(trial) is type(error) or isinstance(trial, RemoteError):
-            return ErrorRecord(data, text)
+        if is_same or isinstance(trial, RemoteError):
+            return ErrorRecord(stream.getvalue(), text)
     raise AssertionError("a RemoteError of plain text can always be pickled")
 
 
@@ -214,18 +242,30 @@ def load_error(record: ErrorRecord) -> BaseException:
     return error
 
 
+def _forms(error: BaseException) -> tuple[Any, Any]:
+    """The exception as it pickles itself, and without its `__init__`; first what fits its class.
+
+    An exception pickles as a call of its class with its `args`. Where `__init__` is the user's own,
+    that is seldom what it wants: ``__init__(self, code)`` that calls ``super().__init__(f"code {code}")``.
+    """
+    is_usual = isinstance(type(error).__reduce__, FunctionType) or not isinstance(type(error).__init__, FunctionType)
+    return (error, _Rebuilt(error)) if is_usual else (_Rebuilt(error), error)
+
+
 class _Rebuilt:
-    """Pickles an exception as class, args and attributes, leaving its `__init__` out."""
+    """Pickles an exception as class, arguments and attributes, leaving the user's `__init__` out."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self._error), self._error.args, dict(self._error.__dict__))
+        return _rebuild, (type(self._error), BaseException.__reduce__(self._error)[1], dict(self._error.__dict__))
 
 
 def _rebuild(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
     error = kind.__new__(kind, *args)
+    builtin: Any = next(base for base in kind.__mro__ if isinstance(vars(base).get("__init__"), WrapperDescriptorType))
+    builtin.__init__(error, *args)  # sets what C code keeps outside of `args`, such as SystemExit.code
     error.args = args
     error.__dict__.update(attributes)
     return error

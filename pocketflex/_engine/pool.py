@@ -16,6 +16,7 @@ nudges, or when the earliest item deadline passes.
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import count
 
@@ -58,6 +59,7 @@ class Pool:
         self._turn = Turn(self._deadlines.patience, self._poller.poll, self._serve)
         self._futile_deaths = 0
         self._numbers = count(1)
+        self._pid = os.getpid()
 
     @property
     def arena(self) -> Arena:
@@ -92,9 +94,15 @@ class Pool:
             return job
 
     def plan(self, job: PoolJob) -> Span | None:
-        """The span of items that should be encoded next."""
+        """The span of items that should be encoded next.
+
+        Raises:
+            WorkerDiedError: This process is a fork of the one that began the job.
+        """
+        if self._pid != os.getpid():
+            raise WorkerDiedError("a call that was begun before this process was forked goes on in its parent only")
         with self._turn.hold():
-            return self._dispatch.plan(job.number)
+            return self._dispatch.plan(job.number) if job.number in self._jobs else None
 
     def offer(self, job: PoolJob, planned: Span, encoded: Encoded) -> None:
         """Hand in the encoded beginning of a planned span.
@@ -105,6 +113,8 @@ class Pool:
         block = write_block(self.arena, encoded)
         budget = None if job.limits.chunksize or job.limits.is_whole else BUDGET
         with self._turn.hold():
+            if job.number not in self._jobs:  # the pool has been shut down
+                return
             number = self._dispatch.offer(job.number, planned, block.length)
             job.offered[number] = Run(job.number, number, planned.start, block, budget)
             self._assign()
@@ -114,17 +124,20 @@ class Pool:
     def again(self, job: PoolJob, span: Span) -> None:
         """Take back a planned span that was not offered."""
         with self._turn.hold():
-            self._dispatch.again(job.number, span)
+            if job.number in self._jobs:
+                self._dispatch.again(job.number, span)
 
     def seal(self, job: PoolJob, length: int) -> None:
         """The input of a job has ended."""
         with self._turn.hold():
-            self._dispatch.seal(job.number, length)
+            if job.number in self._jobs:
+                self._dispatch.seal(job.number, length)
 
     def deliver(self, job: PoolJob, items: int) -> None:
         """So many outcomes have been passed on."""
         with self._turn.hold():
-            self._dispatch.deliver(job.number, items)
+            if job.number in self._jobs:
+                self._dispatch.deliver(job.number, items)
 
     def wait(self, job: PoolJob) -> None:
         """Block until the job's inbox has something, a span can be planned, or it is cancelled."""
@@ -137,6 +150,8 @@ class Pool:
 
     def close_job(self, job: PoolJob) -> None:
         """End a job; a worker that still runs its items after a moment of grace is killed."""
+        if self._pid != os.getpid():
+            return
         if self._turn.defer(lambda: self._retire(job)):
             return
         with self._turn.hold():
@@ -151,10 +166,12 @@ class Pool:
     def close(self) -> None:
         """End all workers and give all memory back; jobs under way fail."""
         with self._turn.hold():
+            self._break(WorkerDiedError("the worker pool was shut down while the job ran"))
+            for job in list(self._jobs.values()):
+                self._retire(job)
             for member in self._crew:
                 self._dispatch.lose(member.slot, -1, -1, is_final=False)
             self._crew.close()
-            self._break(WorkerDiedError("the worker pool was shut down while the job ran"))
             self._poller.nudge()
 
     def disown(self) -> None:
@@ -166,9 +183,7 @@ class Pool:
     def _serve(self, ready: list[int]) -> None:
         for fd in ready:
             if self._crew.is_news(fd):
-                for departed in self._crew.departed():
-                    self._settle(departed)
-                self._replace()
+                self._bury()
             elif member := self._crew.find(fd):
                 self._read(member)
         self._deadlines.enforce()
@@ -197,6 +212,21 @@ class Pool:
             self._dispatch.finish(member.slot, results.range, results.seconds)
             self._free_retired()
 
+    def _bury(self) -> None:
+        """Settle what the workers' ends cost and replace them, unless that proves to be futile."""
+        ended = self._crew.departed()
+        for departed in ended:
+            self._settle(departed)
+        natural = [departed for departed in ended if not departed.member.is_dismissed]
+        if natural:  # all that are reported at once count once: the end of the spawner ends all workers
+            is_futile = all(departed.index < 0 for departed in natural)
+            self._futile_deaths = self._futile_deaths + 1 if is_futile else 0
+        if self._futile_deaths >= _MOST_FUTILE_DEATHS:
+            times = f"{self._futile_deaths} times in a row workers have ended before they ran an item"
+            self._break(WorkerDiedError(f"{times}: {natural[0].reason or name_exit(natural[0].code)}"))
+        else:
+            self._replace()
+
     def _settle(self, departed: Departed) -> None:
         """Take from a worker that has ended what it still sent, and see what its end costs."""
         member = departed.member
@@ -207,11 +237,6 @@ class Pool:
         blames = self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout)
         for blame in blames:
             self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
-        if not member.is_dismissed:
-            self._futile_deaths = self._futile_deaths + 1 if index < 0 else 0
-        if self._futile_deaths == _MOST_FUTILE_DEATHS:
-            times = f"{_MOST_FUTILE_DEATHS} workers in a row have ended before they ran an item"
-            self._break(WorkerDiedError(f"{times}: {departed.reason or name_exit(departed.code)}"))
         self._free_retired()
 
     def _hire(self) -> None:

@@ -50,9 +50,11 @@ class Turn:
             try:
                 yield
             finally:
-                while self._deferred:
-                    self._deferred.popleft()()
-                self._holder = 0
+                try:
+                    while self._deferred:
+                        self._deferred.popleft()()
+                finally:
+                    self._holder = 0
 
     def defer(self, action: Callable[[], None]) -> bool:
         """If this thread holds the lock already, leave `action` for the holder's end and say True."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
+from .._engine.ranges import Span
+from .._engine.source import Source
 from ..errors import ItemTimeoutError
 from ..options import BatchOptions
 from ..outcome import Failure, Outcome, Outcomes
@@ -49,12 +50,24 @@ class SerialRun:
             yield Outcomes.gather(index, (run_item(call, index, item, timeout),))
 
     def _chunks(self) -> Iterator[Outcomes]:
-        start = 0
-        for chunk in split(self._job.items, self._options.chunksize or _CHUNK):
+        source = Source(self._job.items)
+        for start, chunk in chunks(source, self._options.chunksize or _CHUNK):
             if self._cancelled:
                 return
             yield run_chunk(self._job.call, start, chunk, self._options.timeout)
-            start += len(chunk)
+        if source.error is not None:
+            raise source.error
+
+
+def chunks(source: Source, size: int) -> Iterator[tuple[int, Any]]:
+    """The input in chunks of `size`, a list or rows of an ndarray each, with the index of the first item."""
+    start = 0
+    while len(chunk := source.take(Span(start, start + size))):
+        yield start, chunk
+        source.drop(start, len(chunk))
+        start += len(chunk)
+        if len(chunk) < size:
+            return
 
 
 def run_item(call: Call, index: int, item: Any, timeout: float | None) -> Outcome:
@@ -86,14 +99,3 @@ def _check_time(run: Callable[[], Outcome], index: int, timeout: float | None) -
         return outcome
     error = ItemTimeoutError(f"item {index} took {seconds:.3g} s, longer than timeout={timeout:g}")
     return Failure(index, error, kind="timeout")
-
-
-def split(items: Iterable[Any], size: int) -> Iterator[Any]:
-    """Cut `items` into lists of `size`, an ndarray into views of `size` rows."""
-    if hasattr(items, "__array_interface__") and type(items).__module__ == "numpy":
-        array: Any = items
-        yield from (array[at : at + size] for at in range(0, len(array), size))
-        return
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

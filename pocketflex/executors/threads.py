@@ -8,10 +8,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
 
+from .._engine.source import Source
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job
-from .serial import run_chunk, run_item, split
+from .serial import chunks, run_chunk, run_item
 
 _AHEAD = 4  # chunks a thread that are queued or undelivered: enough to keep it busy, bounded for generators
 
@@ -32,6 +33,7 @@ class ThreadsRun:
 
         self._job = job
         self._options = options
+        self._source = Source(job.items)
         self._cancelled = False
         self.workers = options.max_workers or usable_cpus()
 
@@ -49,16 +51,16 @@ class ThreadsRun:
 
     def _drive(self, pool: ThreadPoolExecutor) -> Iterator[Outcomes]:
         waiting: deque[Future[Outcomes]] = deque()
-        start = 0
-        for chunk in split(self._job.items, self._options.chunksize or 1):
+        for start, chunk in chunks(self._source, self._options.chunksize or 1):
             if self._cancelled:
                 return
             waiting.append(pool.submit(copy_context().run, self._run_chunk, start, chunk))
-            start += len(chunk)
             while len(waiting) >= _AHEAD * self.workers:
                 yield self._next(waiting)
         while waiting and not self._cancelled:
             yield self._next(waiting)
+        if self._source.error is not None:
+            raise self._source.error
 
     def _next(self, waiting: deque[Future[Outcomes]]) -> Outcomes:
         if self._options.ordered:
