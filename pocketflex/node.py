@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from .outcome import Failure, Outcome, Value
+from .outcome import Failure, Outcome, Value, add_note_once
 from .retry import Call, Retry, current_attempt
-from .walk import Attempt, Phase, State, Walk, add_note_once, label_of, warn_user
+from .walk import Attempt, Phase, State, Walk, label_of, warn_user
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as Defaulting  # a class without parameters stays legal under strict

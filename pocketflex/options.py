@@ -49,8 +49,8 @@ class BatchOptions:
             self._check_count(name, least)
         if self.on_error not in ("raise", "collect", "skip"):
             self._refuse("on_error", "one of 'raise', 'collect', 'skip'")
-        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
-            self._refuse("timeout", "a number of seconds above 0, or None for no limit")
+        if self.timeout is not None and not (_is_number(self.timeout) and 0 < self.timeout < _FOREVER):
+            self._refuse("timeout", "a number of seconds above 0 (and below a billion), or None for no limit")
         for name in ("ordered", "progress"):
             if not isinstance(getattr(self, name), bool):
                 self._refuse(name, "True or False")
@@ -85,6 +85,7 @@ class BatchOptions:
         raise OptionError(f"{name}={getattr(self, name)!r}: it must be {wanted}")
 
 
+_FOREVER = 1e9  # seconds, 30 years
 OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))
 
 

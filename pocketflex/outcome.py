@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -87,12 +88,25 @@ def render_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
 
 
+def describe(error: BaseException) -> str:
+    """An exception as ``Type: message``, also where its message cannot be had."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as failure:
+        return f"{type(error).__name__} (whose message raises {type(failure).__name__})"
+
+
 def annotate(failure: Failure, label: str) -> BaseException:
     """Add a note to a failure's exception that names the work, the item and the attempt."""
-    note = f"{label}, item {failure.index}, attempt {failure.attempts}"
-    if note not in getattr(failure.error, "__notes__", ()):
-        failure.error.add_note(note)
+    add_note_once(failure.error, f"{label}, item {failure.index}, attempt {failure.attempts}")
     return failure.error
+
+
+def add_note_once(error: BaseException, note: str) -> None:
+    """Add `note` to an exception unless it is there, as when one exception object is raised again."""
+    with suppress(TypeError):  # the user's own `__notes__` may not be a list
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
 
 
 class Settlement:
@@ -132,11 +146,11 @@ class Settlement:
             return
         first = min(self._skipped, key=lambda failure: failure.index)
         if len(self._skipped) == self._seen:
-            first.error.add_note(f"all {self._seen} items failed, so on_error='skip' has nothing to return")
+            add_note_once(first.error, f"all {self._seen} items failed, so on_error='skip' has nothing to return")
             raise first.error
         _log.warning(
-            "%s: %d of %d items failed and were skipped; the first is item %d: %s: %s",
-            self._label, len(self._skipped), self._seen, first.index, type(first.error).__name__, first.error,
+            "%s: %d of %d items failed and were skipped; the first is item %d: %s",
+            self._label, len(self._skipped), self._seen, first.index, describe(first.error),
         )  # fmt: skip
 
 

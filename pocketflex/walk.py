@@ -211,12 +211,6 @@ def label_of(node: object) -> str:
     return f"node {name}" if isinstance(name, str) and name else f"node {type(node).__name__}"
 
 
-def add_note_once(error: BaseException, note: str) -> None:
-    """Add `note` to an exception unless it is there, as when one exception object is raised again."""
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
-
-
 def warn_user(message: str) -> None:
     """Warn at the nearest line of the call stack that is not in this package."""
     level, frame = 1, sys._getframe()

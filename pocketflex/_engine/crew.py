@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,14 +25,14 @@ class Member:
         slot: Its slot on the board; its name everywhere in the parent.
         transport: The parent's end of its connection.
         loaded: The jobs whose callable it has been sent.
-        condemned: The item for which it is being killed, -1 for none.
+        condemned: The range and the item for which it is being killed, if it is.
         is_dismissed: Whether its end is the pool's own doing.
     """
 
     slot: int
     transport: Transport
     loaded: set[int] = field(default_factory=set)
-    condemned: int = -1
+    condemned: tuple[int, int] | None = None
     is_dismissed: bool = False
 
 
@@ -141,10 +142,10 @@ class Crew:
         """Tell a worker to leave a job at the next item."""
         self._board.slot(slot)[CANCELLED] = job
 
-    def kill(self, slot: int, item: int = -1) -> None:
-        """End a worker; `item` is the one that it is killed for."""
+    def kill(self, slot: int, condemned: tuple[int, int] | None = None) -> None:
+        """End a worker, perhaps for the sake of a range and an item."""
         if self._spawner is not None:
-            self._members[slot].condemned = item
+            self._members[slot].condemned = condemned
             self._members[slot].is_dismissed = True
             self._spawner.kill(slot)
 
@@ -175,6 +176,12 @@ class Crew:
         member = self._members.pop(slot)
         self.hang_up(member)
         return member
+
+
+def most_workers() -> int:
+    """How many workers this process has descriptors for: one each, and a few for the results' memory."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_WORKERS if soft == resource.RLIM_INFINITY else max(1, min(MAX_WORKERS, (soft - 24) // 4))
 
 
 def name_exit(code: int) -> str:

@@ -12,6 +12,7 @@ from .job import PoolJob
 
 class _Timed(NamedTuple):
     slot: int
+    range: int
     item: int
     left: float  # seconds until the deadline
 
@@ -37,13 +38,13 @@ class Deadlines:
         """Kill the workers whose item has had its time."""
         for timed in list(self._timed()):
             if timed.item >= 0 and timed.left < 0:
-                self._crew.kill(timed.slot, timed.item)
+                self._crew.kill(timed.slot, (timed.range, timed.item))
 
     def _timed(self) -> Iterator[_Timed]:
         for member in self._crew:
             held = self._dispatch.held(member.slot)
             job = self._jobs.get(held.job) if held else None
-            if held and job and job.timeout is not None and member.condemned < 0:
+            if held and job and job.timeout is not None and not member.is_dismissed:
                 items = held.span.stop - held.span.start if job.limits.is_whole else 1
                 item, seconds = self._crew.seconds_running(member)
-                yield _Timed(member.slot, item, job.timeout * items - seconds)
+                yield _Timed(member.slot, self._crew.running(member), item, job.timeout * items - seconds)

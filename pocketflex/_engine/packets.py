@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 from array import array
 from collections.abc import Sequence
@@ -16,7 +18,21 @@ class Disconnected(Exception):
 
 def open_pair() -> tuple[socket.socket, socket.socket]:
     """Two connected ends that keep message boundaries: nothing is ever half read."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return socket.socket(fileno=lift(first.detach())), socket.socket(fileno=lift(second.detach()))
+
+
+def lift(fd: int) -> int:
+    """Move a descriptor above those of the standard streams, which may have been closed.
+
+    Otherwise it takes the place of one, and what C code prints goes into a socket or into memory.
+    """
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 def send_packet(connection: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:

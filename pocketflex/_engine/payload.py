@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from ..errors import PayloadError, RemoteError
-from ..outcome import Kind, RemoteTraceback, render_traceback
+from ..outcome import Kind, RemoteTraceback, describe, render_traceback
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 
@@ -59,7 +59,7 @@ class ObjectPickler:
 
     def shared(self) -> bytes:
         """What `load_shared` needs for the pickles made so far; empty if they need nothing."""
-        return cloudpickle.dumps(list(self._pickler.classes)) if self._pickler.classes else b""
+        return pickle.dumps([data for _, data in self._pickler.classes.values()]) if self._pickler.classes else b""
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
         return _set_aside(buffer, self._buffers)
@@ -112,34 +112,49 @@ class _SharingPickler(_Pickler):
     def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool], gives_back: bool) -> None:
         super().__init__(stream, protocol=5, buffer_callback=keep)
         self.gives_back = gives_back
-        self.classes: dict[type, int] = {}  # by value -> number
+        self.classes: dict[int, tuple[type, bytes]] = {}  # those by value, by id: a metaclass may redefine equality
 
     def reducer_override(self, value: Any) -> Any:
-        if value in self.classes if isinstance(value, type) else False:
-            return _shared_class, (self.classes[value],)
+        if id(value) in self.classes:
+            return _shared_class, (list(self.classes).index(id(value)),)
         reduced = super().reducer_override(value)
         if not isinstance(value, type) or reduced is NotImplemented or reduced[0] is _class_of_id:
             return reduced
-        self.classes[value] = len(self.classes)
-        return _shared_class, (self.classes[value],)
+        self.classes[id(value)] = value, self._define(value)
+        return _shared_class, (len(self.classes) - 1,)
+
+    def _define(self, kind: type) -> bytes:
+        stream = io.BytesIO()
+        pickler = _Pickler(stream, protocol=5)
+        pickler.gives_back = self.gives_back
+        pickler.dump(kind)
+        return stream.getvalue()
 
 
-_classes: ContextVar[list[type]] = ContextVar("pocketflex_classes")
+class SharedClasses:
+    """The classes that pickles refer to by number; each is loaded when the first object needs it."""
+
+    def __init__(self, data: Any) -> None:
+        """Read what `ObjectPickler.shared` gave."""
+        self._pickles: list[bytes] = pickle.loads(data) if len(data) else []
+        self._loaded: dict[int, type] = {}
+
+    def __getitem__(self, number: int) -> type:
+        if number not in self._loaded:
+            self._loaded[number] = pickle.loads(self._pickles[number])
+        return self._loaded[number]
+
+
+_classes: ContextVar[SharedClasses] = ContextVar("pocketflex_classes")
 
 
 def _shared_class(number: int) -> type:
     return _classes.get()[number]
 
 
-def load_shared(data: Any) -> list[type]:
-    """The classes that pickles refer to, from `ObjectPickler.shared`."""
-    classes: list[type] = pickle.loads(data) if len(data) else []
-    return classes
-
-
-def load(data: Any, buffers: Any = (), classes: list[type] | None = None) -> Any:
+def load(data: Any, buffers: Any = (), classes: SharedClasses | None = None) -> Any:
     """The object that `ObjectPickler.dump` was given."""
-    if not classes:
+    if classes is None:
         return pickle.loads(data, buffers=buffers)
     token = _classes.set(classes)
     try:
@@ -161,8 +176,8 @@ def dump_callable(call: Any, label: str) -> Pickled:
         return stream.getvalue(), buffers
     except Exception as error:
         raise PayloadError(
-            f"{label}: its function cannot be sent to a worker process: {_blame(call)}{error} "
-            f"({type(error).__name__}). Create such an object inside the function, or give the class "
+            f"{label}: its function cannot be sent to a worker process: {_blame(call)}"
+            f"{describe(error)}. Create such an object inside the function, or give the class "
             "__getstate__/__setstate__"
         ) from error
 
@@ -237,7 +252,10 @@ def dump_error(error: BaseException) -> ErrorRecord:
 
 def load_error(record: ErrorRecord) -> BaseException:
     """The exception of `dump_error`, with the remote traceback as its cause."""
-    error: BaseException = load(record.pickle)
+    try:
+        error: BaseException = load(record.pickle)
+    except Exception as failure:
+        error = RemoteError(f"an exception cannot be loaded here ({describe(failure)}); it was:\n{record.traceback}")
     error.__cause__ = RemoteTraceback(record.traceback)
     return error
 

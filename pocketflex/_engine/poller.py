@@ -6,6 +6,8 @@ import os
 import select
 from contextlib import suppress
 
+_LONGEST = 86_400.0  # seconds; epoll counts milliseconds in a C int
+
 
 class Poller:
     """epoll and an eventfd; `descriptor` is readable whenever `poll` would return at once."""
@@ -25,7 +27,7 @@ class Poller:
 
     def poll(self, seconds: float | None) -> list[int]:
         """Block until something is readable, or for so many seconds; returns the descriptors."""
-        ready = [fd for fd, _ in self._epoll.poll(seconds)]
+        ready = [fd for fd, _ in self._epoll.poll(None if seconds is None else min(seconds, _LONGEST))]
         if self._nudge in ready:
             ready.remove(self._nudge)
             with suppress(BlockingIOError):  # another thread was faster

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 
 from ..errors import WorkerDiedError
 from .blocks import Encoded
 from .board import MAX_WORKERS
-from .crew import Crew, Departed, Member, name_exit
+from .crew import Crew, Departed, Member, most_workers, name_exit
 from .deadlines import Deadlines
 from .dispatch import Dispatch
 from .job import Arrived, Blamed, Broken, PoolJob
@@ -41,6 +43,15 @@ _GRACE = 0.05  # seconds that workers have to leave a cancelled job before they 
 _MOST_FUTILE_DEATHS = 8  # deaths in a row between which no item was finished or blamed
 
 
+@dataclass(slots=True)
+class _Retired:
+    """A job that has ended while workers may still run its items and read its callable."""
+
+    parcel: Parcel
+    deadline: float  # when they are killed, by time.monotonic
+    is_dismissed: bool = False
+
+
 class Pool:
     """Worker processes shared by all jobs of this process."""
 
@@ -55,11 +66,12 @@ class Pool:
         self._dispatch = Dispatch()
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
-        self._retired: dict[int, Parcel] = {}  # ended jobs whose callable a worker may still read
-        self._turn = Turn(self._deadlines.patience, self._poller.poll, self._serve)
+        self._retired: dict[int, _Retired] = {}
+        self._turn = Turn(self._patience, self._poller.poll, self._serve)
         self._futile_deaths = 0
         self._numbers = count(1)
         self._pid = os.getpid()
+        self._is_closed = False
 
     @property
     def arena(self) -> Arena:
@@ -82,6 +94,8 @@ class Pool:
         """
         parcel = store_parcel(self.arena, surroundings, *pickled)
         with self._turn.hold():
+            if self._is_closed:
+                raise WorkerDiedError("the worker pool was shut down while the call began")
             job = PoolJob(next(self._numbers), limits, parcel, timeout)
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
@@ -157,15 +171,15 @@ class Pool:
         with self._turn.hold():
             self._retire(job)
         try:
-            self._turn.lead(lambda: not self._dispatch.holders(job.number), time.monotonic() + _GRACE)
+            self._turn.lead(lambda: job.number not in self._retired, time.monotonic() + _GRACE)
         finally:
             with self._turn.hold():
-                for slot in self._dispatch.holders(job.number):
-                    self._crew.kill(slot)
+                self._dismiss(job.number)
 
     def close(self) -> None:
         """End all workers and give all memory back; jobs under way fail."""
         with self._turn.hold():
+            self._is_closed = True
             self._break(WorkerDiedError("the worker pool was shut down while the job ran"))
             for job in list(self._jobs.values()):
                 self._retire(job)
@@ -187,6 +201,7 @@ class Pool:
             elif member := self._crew.find(fd):
                 self._read(member)
         self._deadlines.enforce()
+        self._dismiss_overdue()
         self._assign()
 
     def _read(self, member: Member) -> None:
@@ -221,6 +236,8 @@ class Pool:
         if natural:  # all that are reported at once count once: the end of the spawner ends all workers
             is_futile = all(departed.index < 0 for departed in natural)
             self._futile_deaths = self._futile_deaths + 1 if is_futile else 0
+        if len(self._crew) and any(departed.reason for departed in ended):
+            return  # there can be no more workers than there are: go on with them
         if self._futile_deaths >= _MOST_FUTILE_DEATHS:
             times = f"{self._futile_deaths} times in a row workers have ended before they ran an item"
             self._break(WorkerDiedError(f"{times}: {natural[0].reason or name_exit(natural[0].code)}"))
@@ -232,8 +249,9 @@ class Pool:
         member = departed.member
         self._read(member)
         member.transport.close()
-        is_timeout = member.condemned >= 0
-        index = departed.index if member.condemned in (-1, departed.index) else -1
+        is_timeout = member.condemned == (departed.range, departed.index)
+        is_innocent = member.is_dismissed and not is_timeout  # what it ran when the kill arrived is not to blame
+        index = -1 if is_innocent else departed.index
         blames = self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout)
         for blame in blames:
             self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
@@ -246,7 +264,7 @@ class Pool:
             OSError: Not even one can be had.
         """
         wanted = [min(job.limits.max_workers, job.limits.length or MAX_WORKERS) for job in self._jobs.values()]
-        while len(self._crew) < max(wanted, default=0):
+        while len(self._crew) < min(max(wanted, default=0), most_workers()):
             try:
                 self._dispatch.join(self._crew.hire().slot)
             except OSError:
@@ -263,10 +281,25 @@ class Pool:
     def _assign(self) -> None:
         for send in self._dispatch.assign():
             run = self._jobs[send.job].offered.pop(send.range)
-            try:
+            with suppress(Disconnected):  # its end is about to be reported, and the range then goes elsewhere
                 self._jobs[send.job].give(self._crew[send.worker], run)
-            except Disconnected:  # its end is about to be reported, and the range then goes elsewhere
-                self.arena.free(run.block.region)
+
+    def _dismiss(self, job: int) -> None:
+        """Kill the workers that still run an item of a job that has ended; those that merely hold one drop it."""
+        for slot in self._dispatch.holders(job):
+            held = self._dispatch.held(slot)
+            if held is not None and held.job == job and not self._crew[slot].is_dismissed:
+                self._crew.kill(slot)
+
+    def _dismiss_overdue(self) -> None:
+        for number, retired in self._retired.items():
+            if not retired.is_dismissed and time.monotonic() >= retired.deadline:
+                retired.is_dismissed = True
+                self._dismiss(number)
+
+    def _patience(self) -> float | None:
+        graces = [retired.deadline - time.monotonic() for retired in self._retired.values() if not retired.is_dismissed]
+        return min((max(0.0, left) for left in (*graces, self._deadlines.patience()) if left is not None), default=None)
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -280,12 +313,12 @@ class Pool:
             self._crew.cancel(slot, job.number)
         for member in self._crew:
             job.withdraw(member)
-        self._retired[job.number] = job.parcel
+        self._retired[job.number] = _Retired(job.parcel, time.monotonic() + _GRACE)
         self._free_retired()
 
     def _free_retired(self) -> None:
         for number in [number for number in self._retired if not self._dispatch.holders(number)]:
-            parcel = self._retired.pop(number)
+            parcel = self._retired.pop(number).parcel
             self.arena.free(parcel.region)
             if parcel.buffers is not None:
                 self.arena.free(parcel.buffers)

@@ -85,7 +85,9 @@ def read_results(block: Block, view: memoryview) -> tuple[list[Any], dict[int, A
     for position in range(block.length):
         try:
             results.append(entries.load(position))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit from a user's __setstate__: it costs one item
             results.append(None)
             failed[position] = error
         else:
@@ -109,7 +111,7 @@ class _Entries:
         self._table = view[: 8 * (3 * block.length + 2 * buffers)].cast("Q")
         self._length = block.length
         self._buffer = buffer
-        self._classes = payload.load_shared(view[begin:end])
+        self._classes = payload.SharedClasses(view[begin:end]) if end > begin else None
 
     def is_failure(self, position: int) -> bool:
         return self._table[3 * position] == FAILURE

@@ -1,8 +1,9 @@
 """Shared memory without a name: an `Arena` that one side writes, a `Lens` through which the other reads.
 
 Memory is memfd only: it has no name that could be left behind, is not bound by the size of
-``/dev/shm``, and goes with the last process that maps it. Space is reserved with `posix_fallocate`,
-so a full machine is an OSError here and never a SIGBUS at the first write.
+``/dev/shm``, and goes with the last process that maps it. Space is reserved with `posix_fallocate`
+before it is written to, and large requests are compared with the memory that is left, so a full
+machine is an OSError here and not a SIGBUS at the first write.
 
 The writer allocates a `Region`, fills it, and sends the region's numbers. The reader says when it
 is done with it, and only then does the writer use the space again. Pages stay warm that way: to
@@ -16,6 +17,7 @@ against 0.03).
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from bisect import insort
@@ -23,6 +25,8 @@ from collections import deque
 from itertools import count
 from threading import Lock
 from typing import NamedTuple
+
+from .packets import lift
 
 ALIGNMENT = 64  # a cache line; also enough for every numpy dtype
 _FIRST = 1 << 20  # bytes of an arena's first segment; each further one is twice as large ...
@@ -50,13 +54,13 @@ class Segment:
 
     def __init__(self, fd: int, size: int) -> None:
         """Map `fd`, which becomes this object's own."""
-        self.fd = fd
-        self.size = size
         try:
             self.map = mmap.mmap(fd, size)
         except BaseException:
             os.close(fd)
             raise
+        self.fd = fd
+        self.size = size
 
     @classmethod
     def create(cls, size: int) -> Segment:
@@ -65,7 +69,9 @@ class Segment:
         Raises:
             OSError: There is not enough memory, or no file descriptor left.
         """
-        fd = os.memfd_create("pocketflex", os.MFD_CLOEXEC)
+        if size > _LARGEST and size > (free := available_memory()):
+            raise OSError(errno.ENOMEM, f"{size:,} bytes of shared memory are wanted and {free:,} are available")
+        fd = lift(os.memfd_create("pocketflex", os.MFD_CLOEXEC))
         try:
             os.posix_fallocate(fd, 0, size)
         except BaseException:
@@ -198,6 +204,16 @@ class Lens:
         """Unmap a region that has a segment of its own; others stay mapped for the next use."""
         if region.is_alone:
             self._segments.pop(region.segment).close()
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping, as the kernel estimates.
+
+    A memfd has no size limit of its own: reserving more than there is calls the out-of-memory
+    killer, where a mounted tmpfs would report ENOSPC. So what is large is compared with this first.
+    """
+    with open("/proc/meminfo") as lines:
+        return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 62)
 
 
 def _round_up(nbytes: int) -> int:

@@ -40,10 +40,10 @@ class SocketTransport:
         regions = list(_regions(message))
         fresh = sorted({region.segment for region in regions} - self._sent)
         packet = pickle.dumps((message, released, fresh), protocol=5)
-        send_packet(self._socket, packet, [self._arena.descriptor(number) for number in fresh])
-        self._sent.update(fresh)
         if not isinstance(message, Load):  # a callable is read by many; its job frees it
             self._lent.update(regions)
+        send_packet(self._socket, packet, [self._arena.descriptor(number) for number in fresh])
+        self._sent.update(fresh)
 
     def receive(self, *, block: bool = True) -> Message | None:
         """Read one packet; frees what the other side has released and maps what it has added."""
@@ -55,8 +55,9 @@ class SocketTransport:
         for number, descriptor in zip(fresh, descriptors, strict=True):
             self._lens.add(number, descriptor)
         for region in released:
-            self._lent.remove(region)
-            self._arena.free(region)
+            if region in self._lent:
+                self._lent.remove(region)
+                self._arena.free(region)
         return message  # type: ignore[no-any-return]
 
     def write(self, encoded: Encoded) -> Block:

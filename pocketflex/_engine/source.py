@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from itertools import islice
+from time import monotonic
 from typing import Any
 
 from .ranges import Span
+
+_PATIENCE = 0.005  # seconds: a slow input is handed on as it comes, not held until a range is full
 
 
 class Source:
@@ -20,6 +23,7 @@ class Source:
 
     def __init__(self, items: Iterable[Any]) -> None:
         self.error: Exception | None = None
+        self.is_exhausted = False
         self._sequence: Any = items if type(items) in (list, tuple, range) or is_array(items) else None
         self._iterator = iter(()) if self._sequence is not None else iter(items)
         self._kept: list[_Kept] = []
@@ -30,15 +34,22 @@ class Source:
         return None if self._sequence is None else len(self._sequence)
 
     def take(self, span: Span) -> Any:
-        """The items of a span, fewer at the end of the input: a list, or an ndarray of rows."""
+        """The items of a span, a list or an ndarray of rows; fewer at the end, or where the input is slow.
+
+        At the end `is_exhausted` is set. Items that were never taken are to be asked for in order.
+        """
         if self._sequence is not None:
             part = self._sequence[span.start : span.stop]
+            self.is_exhausted = self.is_exhausted or span.stop > len(self._sequence)
             return part if is_array(part) and has_plain_rows(part) else list(part)
         for kept in self._kept:
             if kept.start <= span.start < kept.start + len(kept.items):
                 return kept.items[span.start - kept.start : span.stop - kept.start]
+        if self.is_exhausted:
+            return []
         fresh = self._pull(span.stop - span.start)
-        self._kept.append(_Kept(span.start, fresh))
+        if fresh:
+            self._kept.append(_Kept(span.start, fresh))
         return fresh
 
     def drop(self, start: int, count: int) -> None:
@@ -50,10 +61,18 @@ class Source:
 
     def _pull(self, count: int) -> list[Any]:
         pulled: list[Any] = []
+        until, step = monotonic() + _PATIENCE, 1
         try:
-            pulled.extend(islice(self._iterator, count))  # keeps what came before an exception
+            while len(pulled) < count and monotonic() < until:
+                step = min(2 * step, count - len(pulled))
+                before = len(pulled)
+                pulled.extend(islice(self._iterator, step))  # keeps what came before an exception
+                if len(pulled) - before < step:
+                    self.is_exhausted = True
+                    break
         except Exception as error:
             self.error = error
+            self.is_exhausted = True
         return pulled
 
 

@@ -138,7 +138,15 @@ def _interpreter_flags() -> list[str]:
 
 def main(connection: int, board: int, parent: int) -> None:
     """The spawner's process, started with two inherited descriptors and its parent's pid."""
-    parent_end = os.pidfd_open(parent)
+    while (filler := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass  # takes the place of a standard stream that the parent had closed
+    os.close(filler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, ended workers could not be waited for
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        parent_end = os.pidfd_open(parent)
+    except ProcessLookupError:
+        return
     if os.getppid() != parent:
         return  # it ended while this process started
     with socket.socket(fileno=connection) as parent_socket:
@@ -193,11 +201,12 @@ class Nursery:
                 os.kill(self._pids[request.slot], signal.SIGKILL)  # not reaped yet, so the pid is its own
             return True
         try:
-            self._fork(request.slot, descriptors[0])
-        except OSError as error:
+            self._fork(request.slot, *descriptors)
+        except (OSError, TypeError) as error:  # TypeError: there was no room for the descriptor, which the kernel drops
             self._tell(Exited(request.slot, 1, f"a worker process could not be started: {error}"))
         finally:
-            os.close(descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
         return True
 
     def _fork(self, slot: int, connection: int) -> None:
@@ -205,8 +214,13 @@ class Nursery:
         pid = os.fork()
         if pid == 0:
             self._become_worker(slot, connection, spawner)
+        try:
+            end = os.pidfd_open(pid)
+        except OSError:  # no descriptor is left: what cannot be watched must not run
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         self._pids[slot] = pid
-        end = os.pidfd_open(pid)
         self._slots[end] = slot
         self._poll.register(end, select.POLLIN)
 

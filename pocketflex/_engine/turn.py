@@ -4,12 +4,17 @@ Of all threads that wait, one leads: it polls without holding the lock, then ser
 the lock held. The others follow: they sleep until something was served. When the leader has what it
 waited for it leaves, and a follower takes the lead.
 
-The garbage collector can close a generator, and so end a job, in the middle of anything, in a
-thread that already holds the lock. `defer` notices that and leaves the work for the holder's end.
+Two things can happen in the middle of anything. The garbage collector, or a signal handler, may
+close a generator and so end a job, in a thread that already holds the lock: the lock is reentrant,
+and `defer` leaves the work for the holder's end if the holder is at work. And Ctrl-C may raise
+anywhere in the main thread: the lock is only ever taken by a `with` on the lock itself, which cannot
+be interrupted half way, the state under it is shielded from Ctrl-C, and a leader that is interrupted
+still hands the lead on.
 """
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import deque
@@ -36,17 +41,21 @@ class Turn:
         self._patience = patience
         self._poll = poll
         self._serve = serve
-        self._lock = threading.Lock()  # taken by itself: Ctrl-C within Condition.__enter__ would leave it locked
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._holder = 0  # thread that holds the lock, 0 for none
-        self._is_led = False
+        self._is_busy = False  # whether the holder of the lock is changing what it guards
+        self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
+        self._shield = _Shield()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the lock; on the way out, do what was deferred."""
         with self._lock:
-            self._holder = threading.get_ident()
+            if self._is_busy:  # this thread again, in a signal handler or a collection that does not defer
+                raise RuntimeError("the pool is in use by this thread, below the code that called it")
+            self._shield.up()
+            self._is_busy = True
             try:
                 yield
             finally:
@@ -54,53 +63,80 @@ class Turn:
                     while self._deferred:
                         self._deferred.popleft()()
                 finally:
-                    self._holder = 0
+                    self._is_busy = False
+                    self._shield.down()
 
     def defer(self, action: Callable[[], None]) -> bool:
-        """If this thread holds the lock already, leave `action` for the holder's end and say True."""
-        if self._holder != threading.get_ident():
-            return False
-        self._deferred.append(action)
-        return True
+        """If this thread is already at work under the lock, leave `action` for its end and say True."""
+        with self._lock:
+            if self._is_busy:
+                self._deferred.append(action)
+            return self._is_busy
 
     def lead(self, is_done: Callable[[], bool], deadline: float | None = None) -> None:
         """Lead or follow until `is_done`, or until `deadline` by `time.monotonic`.
 
         `is_done` is asked with the lock held.
         """
-        with self.hold():
-            while not is_done():
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return
-                if self._is_led:
-                    self._follow(left)
-                else:
-                    self._lead_once(_least(left, self._patience()))
+        while True:
+            try:
+                with self.hold():
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if is_done() or (left is not None and left <= 0):
+                        return
+                    if self._leader:
+                        self._follow(left)
+                        continue
+                    self._leader = threading.get_ident()
+                    seconds = _least(left, self._patience())
+                ready = self._poll(seconds)
+                with self.hold():
+                    self._serve(ready)
+            finally:
+                self._hand_on()
 
     def _follow(self, left: float | None) -> None:
-        self._holder = 0
+        self._is_busy = False
+        self._shield.down()
         try:
             self._changed.wait(left)
         finally:
-            self._holder = threading.get_ident()
+            self._shield.up()
+            self._is_busy = True
 
-    def _lead_once(self, seconds: float | None) -> None:
-        self._is_led = True
-        try:
-            self._serve(self._poll_unlocked(seconds))
-        finally:
-            self._is_led = False
-            self._changed.notify_all()
+    def _hand_on(self) -> None:
+        if self._leader == threading.get_ident():
+            with self._lock:
+                self._leader = 0
+                self._changed.notify_all()
 
-    def _poll_unlocked(self, seconds: float | None) -> list[int]:
-        self._holder = 0
-        self._lock.release()
-        try:
-            return self._poll(seconds)
-        finally:
-            self._lock.acquire()
-            self._holder = threading.get_ident()
+
+class _Shield:
+    """Holds Ctrl-C back while the pool's state is being changed: half a change would lose items."""
+
+    def __init__(self) -> None:
+        self._is_up = False
+        self._is_hit = False
+
+    def up(self) -> None:
+        """From here on, note Ctrl-C and do nothing; where it would raise KeyboardInterrupt, that is."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._is_up = True
+            signal.signal(signal.SIGINT, self._note)
+
+    def down(self) -> None:
+        """Let Ctrl-C through again, first of all the one that came in between."""
+        if not self._is_up or threading.current_thread() is not threading.main_thread():
+            return
+        self._is_up = False
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._is_hit:
+            self._is_hit = False
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: object) -> None:
+        self._is_hit = True
 
 
 def _least(*seconds: float | None) -> float | None:

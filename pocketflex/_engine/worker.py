@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any
 
 from ..errors import PayloadError
-from ..outcome import Failure, Kind, Outcome, Outcomes, Value
+from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
 from ..retry import Call
 from . import payload
 from .blocks import Block, encode_results
@@ -80,12 +80,13 @@ class Worker:
         self._slot[RANGE] = message.range
         reader = ItemReader(message.block, self._transport.memory(message.block.region))
         self._held.append((message, reader))
+        call, is_timed = self._calls.get(message.job, (None, False))
+        run = RangeRun(self._transport, self._slot, message, is_timed)
+        if call is not None:  # else its loading has failed, and the parent has been told
+            run.run(call, reader)
         del reader
-        if message.job in self._calls:
-            call, is_timed = self._calls[message.job]
-            RangeRun(self._transport, self._slot, message, is_timed).run(call, self._held[-1][1])
+        run.flush(is_last=True, before=self._release)
         self._slot[RANGE] = -1
-        self._release()
 
     def _release(self) -> None:
         still = [(message, reader) for message, reader in self._held if reader.is_held()]
@@ -106,18 +107,30 @@ class RangeRun:
         self._begun = monotonic()
         self._results: list[Any] = []
         self._failed: dict[int, FailureRecord] = {}
+        self._pid = os.getpid()
         self._sent = message.start  # index of the first item whose outcome has not been sent
 
     def run(self, call: Call, reader: ItemReader) -> None:
-        """Run the items and send their outcomes."""
+        """Run the items; what is left to be sent is for `flush`."""
         if call.chunk is None:
             self._run_items(call, reader.iterate())
         else:
             self._run_chunk(call, reader)
-        self._flush(is_last=True)
         with suppress(Exception):  # items may have closed or replaced it
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
-        self._slot[INDEX] = -1
+
+    def flush(self, *, is_last: bool, before: Callable[[], None] = lambda: None) -> None:
+        """Send the outcomes so far; `before` is called when they are written and not yet sent."""
+        if os.getpid() != self._pid:
+            os._exit(0)  # an item has forked, and this is its child: the parent process goes on with the range
+        block, count = (self._write(), len(self._results)) if self._results else (None, 0)
+        self._results.clear()
+        self._failed.clear()
+        before()
+        message, seconds = self._message, monotonic() - self._begun
+        self._slot[INDEX] = -1 if is_last else self._slot[INDEX]
+        self._transport.send(Results(message.job, message.range, self._sent, block, is_last, seconds))
+        self._sent += count
 
     def _run_items(self, call: Call, items: Iterator[Any]) -> None:
         slot, results, clock = self._slot, self._results, monotonic
@@ -129,9 +142,9 @@ class RangeRun:
         for index in range(start, start + self._message.block.length):
             if slot[CANCELLED] == job:
                 return
-            slot[INDEX] = index
             if is_timed:
-                slot[BEGAN] = monotonic_ns()
+                slot[BEGAN] = monotonic_ns()  # before the index: see board.py
+            slot[INDEX] = index
             try:
                 item = next(items)
             except BaseException as error:
@@ -146,17 +159,16 @@ class RangeRun:
                 self._fail(error)
             now = clock()
             if now >= flush_at:
-                item = None  # nothing here may keep a view of the block alive
-                self._flush(is_last=False)
+                self.flush(is_last=False)
                 if now >= hand_back_at:
                     return
                 flush_at = clock() + _FLUSH
 
     def _run_chunk(self, call: Call, reader: ItemReader) -> None:
         start = self._message.start
-        self._slot[INDEX] = start
         if self._is_timed:
             self._slot[BEGAN] = monotonic_ns()
+        self._slot[INDEX] = start
         try:
             outcomes = call.run_chunk(start, reader.sequence())
         except BaseException as error:
@@ -175,14 +187,6 @@ class RangeRun:
         self._failed[len(self._results)] = FailureRecord(payload.dump_error(error), attempts, kind)
         self._results.append(None)
 
-    def _flush(self, is_last: bool) -> None:
-        block = self._write() if self._results else None
-        message, seconds = self._message, monotonic() - self._begun
-        self._transport.send(Results(message.job, message.range, self._sent, block, is_last, seconds))
-        self._sent += len(self._results)
-        self._results.clear()
-        self._failed.clear()
-
     def _write(self) -> Block:
         try:
             return self._transport.write(encode_results(self._results, self._failed, self))
@@ -198,7 +202,7 @@ class RangeRun:
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""
         index, kind = self._sent + position, type(self._results[position]).__name__
-        refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {_say(error)}")
+        refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
         refused.__cause__ = error
         return FailureRecord(payload.dump_error(refused), 1, "unpicklable")
 
@@ -211,6 +215,7 @@ def load_call(transport: Transport, message: Load) -> Call:
     """
     parcel = message.parcel
     surroundings, data = pickle.loads(transport.view(parcel.region)[: parcel.nbytes])
+    transport.forget(parcel.region)
     _enter(surroundings)
     call: Call = payload.load(data, _buffers(transport, parcel))
     return call
@@ -236,10 +241,6 @@ def _enter(surroundings: Surroundings) -> None:
 
 
 def _unreadable(index: int, error: BaseException) -> PayloadError:
-    failed = PayloadError(f"item {index} cannot be unpickled in the worker: {_say(error)}")
+    failed = PayloadError(f"item {index} cannot be unpickled in the worker: {describe(error)}")
     failed.__cause__ = error
     return failed
-
-
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

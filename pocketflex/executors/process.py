@@ -26,7 +26,7 @@ from .._engine.transport import LoadFailed
 from .._engine.worker import is_worker
 from ..errors import ItemTimeoutError, OptionError, PayloadError, WorkerDiedError
 from ..options import BatchOptions
-from ..outcome import Failure, Outcomes
+from ..outcome import Failure, Outcomes, describe
 from .base import Job, Run
 from .serial import Serial
 
@@ -132,12 +132,14 @@ class Owner:
         if span is None:
             return False
         items = self._source.take(span)
-        if len(items) < span.stop - span.start:
-            span = Span(span.start, span.start + len(items))
-            self._length = span.stop
-            self._pool.seal(self._job, span.stop)
-        if len(items):
-            self._offer(span, items)
+        stop = span.start + len(items)
+        if stop < span.stop and self._source.is_exhausted:
+            self._length = stop
+            self._pool.seal(self._job, stop)
+        elif stop < span.stop:
+            self._pool.again(self._job, Span(stop, span.stop))
+        if stop > span.start:
+            self._offer(Span(span.start, stop), items)
         return True
 
     def _offer(self, span: Span, items: Any) -> None:
@@ -146,7 +148,7 @@ class Owner:
         except EncodingFailed as failed:
             encoded = failed.before
             guilty = span.start + encoded.length
-            error = PayloadError(f"item {guilty} cannot be sent to a worker: {_say(failed.cause)}")
+            error = PayloadError(f"item {guilty} cannot be sent to a worker: {describe(failed.cause)}")
             error.__cause__ = failed.cause
             self._keep_failure(Failure(guilty, error, kind="unpicklable"))
             self._pool.again(self._job, Span(guilty + 1, span.stop))
@@ -193,7 +195,7 @@ class Owner:
 
     def _cannot_load(self, news: LoadFailed) -> PayloadError:
         cause = payload.load_error(news.error)
-        error = PayloadError(f"{self._label}: its function cannot be loaded in a worker: {_say(cause)}")
+        error = PayloadError(f"{self._label}: its function cannot be loaded in a worker: {describe(cause)}")
         error.__cause__ = cause
         return error
 
@@ -209,10 +211,6 @@ def _failure(index: int, record: Any) -> Failure:
     """The failure behind a FailureRecord, or behind the exception of loading a result."""
     if isinstance(record, payload.FailureRecord):
         return Failure(index, payload.load_error(record.error), record.attempts, record.kind)
-    error = PayloadError(f"the result of item {index} cannot be unpickled in this process: {_say(record)}")
+    error = PayloadError(f"the result of item {index} cannot be unpickled in this process: {describe(record)}")
     error.__cause__ = record
     return Failure(index, error, kind="unpicklable")
-
-
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

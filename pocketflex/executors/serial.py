@@ -62,12 +62,12 @@ class SerialRun:
 def chunks(source: Source, size: int) -> Iterator[tuple[int, Any]]:
     """The input in chunks of `size`, a list or rows of an ndarray each, with the index of the first item."""
     start = 0
-    while len(chunk := source.take(Span(start, start + size))):
-        yield start, chunk
-        source.drop(start, len(chunk))
-        start += len(chunk)
-        if len(chunk) < size:
-            return
+    while not source.is_exhausted:
+        chunk = source.take(Span(start, start + size))
+        if len(chunk):
+            yield start, chunk
+            source.drop(start, len(chunk))
+            start += len(chunk)
 
 
 def run_item(call: Call, index: int, item: Any, timeout: float | None) -> Outcome:

@@ -101,10 +101,10 @@ def test_results_come_in_the_order_of_the_items(door: Door, executor: str, count
         lambda: map(str, range(3)),
     ],
 )
-def test_any_iterable_gives_items(door: Door, executor: str, make: Callable[[], Any]) -> None:
+def test_any_iterable_gives_items(executor: str, make: Callable[[], Any]) -> None:
     items = make()
     expected = [] if items is None else list(make())
-    assert door(same, items, executor=executor, max_workers=2) == expected
+    assert pf.parallel_map(same, items, executor=executor, max_workers=2) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_any_iterable_gives_items(door: Door, executor: str, make: Callable[[], 
     ],
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
-def test_the_items_of_an_array_are_its_rows(door: Door, executor: str, array: Any) -> None:
+def test_the_items_of_an_array_are_its_rows(executor: str, array: Any) -> None:
     def look(row: Any) -> Any:
         return type(row).__name__, getattr(row, "dtype", None), np.shape(row), row
 
     expected = [look(row) for row in array]
-    found = door(look, array, executor=executor, max_workers=2)
+    found = pf.parallel_map(look, array, executor=executor, max_workers=2)
     assert [one[:3] for one in found] == [one[:3] for one in expected]
     np.testing.assert_equal([one[3] for one in found], [one[3] for one in expected])
 
