@@ -6,6 +6,7 @@ it, so they cannot differ.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -30,6 +31,7 @@ class Batch:
             TypeError: The items are not iterable; the message names the work.
             OptionError, BackendUnavailableError, PayloadError: The job cannot run with these options.
         """
+        self._length = known_length(job.items)
         self._job = replace(job, items=check_items(job.items, job.label))
         self._options = options
         self._run: Run = find_executor(options.executor).start(self._job, options)
@@ -66,7 +68,7 @@ class Batch:
 
     def _observe(self) -> Generator[Outcomes, None, None]:
         record, begun = self._record, perf_counter()
-        bar = open_bar(self._options.progress, self._job.label, known_length(self._job.items))
+        bar = open_bar(self._options.progress, self._job.label, self._length)
         outcomes = iter(self._run)
         try:
             for run in outcomes:
@@ -74,7 +76,7 @@ class Batch:
                 yield run
         finally:
             record.seconds = perf_counter() - begun
-            getattr(outcomes, "close", lambda: None)()
+            outcomes.close()
             bar.close()
 
 
@@ -85,15 +87,23 @@ def _count(run: Outcomes, record: BatchRecord, bar: Bar) -> None:
 
 
 def check_items(items: Any, label: str) -> Any:
-    """`items` if they can be iterated over, an empty list for None, else a TypeError."""
+    """`items`, or where they are not to be sliced an iterator over them, made once.
+
+    Raises:
+        TypeError: They cannot be iterated over; the message has `label`.
+    """
     if items is None:
         return []
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and type(items) in (numpy.ndarray, numpy.memmap):
+        items = numpy.asarray(items)  # its rows are the same, and need not be pickled
+    elif type(items) in (list, tuple, range):
+        return items
     try:
-        iter(items)
+        return items if numpy is not None and type(items) is numpy.ndarray and items.ndim else iter(items)
     except TypeError:
         kind = type(items).__name__
         raise TypeError(f"{label}: the items of a batch must be iterable, not {kind} ({items!r:.60})") from None
-    return items
 
 
 def known_length(items: Any) -> int | None:

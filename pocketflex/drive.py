@@ -122,5 +122,6 @@ class FlowRun:
 
     def __call__(self, params: Any) -> Any:
         """Run the flow with a copy of `shared`; the result is that of the last node visited."""
-        state = replace(self.state, shared=dict(self.state.shared))
-        return unwrap(drive(self.flow._once(params, state), Setting(Spread.NEVER, state.given)))
+        given = {**self.state.given, "progress": False}  # the runs are what the caller's bar counts
+        state = replace(self.state, shared=dict(self.state.shared), given=given)
+        return unwrap(drive(self.flow._once(params, state), Setting(Spread.NEVER, given)))

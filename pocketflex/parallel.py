@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
 from .batch import Batch
@@ -47,7 +47,9 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], **op
     return Batch(job, BatchOptions.resolve(options)).results()
 
 
-def parallel_imap(function: Callable[[Item], Result], items: Iterable[Item], **options: Any) -> Iterator[Result]:
+def parallel_imap(
+    function: Callable[[Item], Result], items: Iterable[Item], **options: Any
+) -> Generator[Result, None, None]:
     """Like `parallel_map`, but yield each result as soon as it and those before it are there.
 
     Input is read as results are consumed, so an endless generator works and memory is bounded. To

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from time import sleep  # `wait` is a pause that the user asked for; nothing else here sleeps
+from time import monotonic, sleep  # `wait` is a pause that the user asked for; nothing else here sleeps
 from typing import Any
 
-from .errors import OptionError
+from .errors import ItemTimeoutError, OptionError
 from .outcome import Failure, Outcome, Outcomes, Value
 
 _attempt: ContextVar[int] = ContextVar("pocketflex_attempt", default=0)
@@ -74,30 +74,51 @@ class Call:
         """Whether an item is one bare call of `function`: no retry, fallback or chunk."""
         return self.retry.attempts == 1 and self.fallback is None and self.chunk is None
 
-    def run(self, index: int, item: Any) -> Outcome:
-        """Try one item and return its outcome; only KeyboardInterrupt passes through."""
-        return self._try(self.function, index, item)
+    def run(self, index: int, item: Any, timeout: float | None = None) -> Outcome:
+        """Try one item and return its outcome; only KeyboardInterrupt passes through.
 
-    def run_chunk(self, start: int, items: Any) -> Outcomes:
-        """Give `items` to `chunk` as a whole; on an exception, one at a time.
+        It is not stopped here: where it took longer than `timeout` seconds, it has failed once it ends.
+        """
+        return self._timed(self.function, index, item, timeout)
+
+    def run_chunk(self, start: int, items: Any, timeout: float | None = None) -> Outcomes:
+        """Give `items` to `chunk` as a whole; where that fails or takes too long, one at a time.
 
         Args:
             start: Index of the first item.
             items: A list, or an ndarray whose rows are the items.
+            timeout: Seconds that one item may take.
         """
+        outer, begun = current_attempt(), monotonic()
         begin_attempt(0)
         try:
-            return Outcomes(start, self._several(items))
+            results = self._several(items)
+            if timeout is None or monotonic() - begun <= timeout * len(items):
+                return Outcomes(start, results)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if len(items) == 1 and self.retry.attempts == 1 and self.fallback is None:
                 return Outcomes.gather(start, [Failure(start, error)])
-        return Outcomes.gather(start, [self.run_one(start + at, items[at : at + 1]) for at in range(len(items))])
+        finally:
+            begin_attempt(outer)
+        ones = [items[at : at + 1] for at in range(len(items))]
+        return Outcomes.gather(start, [self._run_one(start + at, one, timeout) for at, one in enumerate(ones)])
 
-    def run_one(self, index: int, one: Any) -> Outcome:
-        """Give `chunk` a chunk of one item, with the retries and the fallback of a single item."""
-        return self._try(lambda _item: self._several(one)[0], index, one[0])
+    def _run_one(self, index: int, one: Any, timeout: float | None) -> Outcome:
+        return self._timed(lambda _item: self._several(one)[0], index, one[0], timeout)
+
+    def _timed(self, function: Callable[[Any], Any], index: int, item: Any, timeout: float | None) -> Outcome:
+        outer, begun = current_attempt(), monotonic()
+        try:
+            outcome = self._try(function, index, item)
+        finally:
+            begin_attempt(outer)
+        seconds = monotonic() - begun
+        if timeout is None or seconds <= timeout:
+            return outcome
+        error = ItemTimeoutError(f"item {index} took {seconds:.3g} s, longer than timeout={timeout:g} s")
+        return Failure(index, error, kind="timeout")
 
     def _several(self, items: Any) -> list[Any]:
         assert self.chunk is not None

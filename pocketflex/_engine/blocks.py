@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 
 from . import payload
 from .payload import FailureRecord
-from .shm import ALIGNMENT, Region
+from .shm import Region, round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
@@ -204,7 +204,7 @@ class _Table:
             listed += len(some)
             numbers.extend((tag, at, listed))
         for buffer in buffers:
-            at = -(-at // ALIGNMENT) * ALIGNMENT
+            at = round_up(at)
             parts.append((at, buffer))
             numbers.extend((at, buffer.nbytes))
             at += buffer.nbytes

@@ -126,7 +126,7 @@ class Crew:
         self._poller.remove(self._spawner.fileno())
         self._spawner.close()
         self._spawner = None
-        return [Departed(self._remove(slot), -1, -1, 0, "the spawner was killed") for slot in list(self._members)]
+        return [Departed(self._remove(slot), -1, -1, -signal.SIGKILL) for slot in list(self._members)]
 
     def running(self, member: Member) -> int:
         """The range that a worker runs, -1 for none."""

@@ -195,19 +195,20 @@ class Dispatch:
         return state.limits.is_windowed and state.planned - state.delivered >= window
 
     def _next_range(self, worker: int) -> int | None:
-        """The next range for a worker; behind one that it runs, only if both are short."""
-        if self._workers[worker] and not self._is_short(self._ranges[self._workers[worker][0]].job):
-            return None
         for _ in range(len(self._turn)):
             job = self._turn[0]
             self._turn.rotate(-1)
             state = self._jobs[job]
-            if state.ready and (not self._workers[worker] or state.pace.is_short) and self._is_allowed(worker, state):
+            if state.ready and self._may_queue(worker, job) and self._is_allowed(worker, state):
                 return state.ready.popleft()
         return None
 
-    def _is_short(self, job: int) -> bool:
-        return job in self._jobs and self._jobs[job].pace.is_short
+    def _may_queue(self, worker: int, job: int) -> bool:
+        """Whether a range may wait behind what a worker runs: that is short, and nobody else wants the worker."""
+        if not self._workers[worker]:
+            return True
+        is_own = self._ranges[self._workers[worker][0]].job == job
+        return is_own and self._jobs[job].pace.is_short and not any(self._jobs[o].ready for o in self._turn if o != job)
 
     @staticmethod
     def _is_allowed(worker: int, state: _Job) -> bool:

@@ -7,7 +7,6 @@ import os
 import sys
 from threading import Lock
 
-from ..errors import BackendUnavailableError
 from .pool import Pool
 from .sizing import thread_limits
 from .transport import Surroundings
@@ -24,13 +23,8 @@ class Home:
         """The pool; made if there is none.
 
         Raises:
-            BackendUnavailableError: This is not Linux.
             OSError: No process, memory or descriptor can be had.
         """
-        if sys.platform != "linux":
-            raise BackendUnavailableError(
-                f"worker processes need Linux (this is {sys.platform}); pass executor='threads' or 'serial'"
-            )
         with self._lock:
             if self._pool is None:
                 self._pool = Pool(dict(os.environ))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .crew import Member
 from .packets import Disconnected
 from .ranges import Limits
-from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Transport
+from .transport import Drop, Load, LoadFailed, Parcel, Results, RunRange, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,11 @@ class PoolJob:
     parcel: Parcel
     timeout: float | None
     inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
-    offered: dict[int, Run] = field(default_factory=dict)  # ranges that no worker has yet
+    offered: dict[int, RunRange] = field(default_factory=dict)  # ranges that no worker has yet
+    futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     is_cancelled: bool = False
 
-    def give(self, member: Member, run: Run) -> None:
+    def give(self, member: Member, run: RunRange) -> None:
         """Send a range to a worker, before its first one also the callable.
 
         Raises:
@@ -57,7 +58,7 @@ class PoolJob:
         """
         if self.number not in member.loaded:
             member.loaded.add(self.number)
-            member.transport.send(Load(self.number, self.parcel, self.timeout is not None))
+            member.transport.send(Load(self.number, self.parcel, self.timeout))
         member.transport.send(run)
 
     def withdraw(self, member: Member) -> None:

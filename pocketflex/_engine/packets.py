@@ -8,7 +8,7 @@ import socket
 from array import array
 from collections.abc import Sequence
 
-_LARGEST = 1 << 16  # bytes; messages say where data is, the longest are a few hundred
+_LARGEST = 1 << 16  # bytes; messages say where data is, most are a few hundred long
 _MOST_DESCRIPTORS = 64  # arenas double their segments, so one packet seldom needs even one
 
 
@@ -59,11 +59,13 @@ def receive_packet(connection: socket.socket, *, block: bool) -> tuple[bytes, li
     # not socket.recv_fds, which drops its flags
     flags = socket.MSG_CMSG_CLOEXEC | (0 if block else socket.MSG_DONTWAIT)
     try:
-        data, ancillary, _, _ = connection.recvmsg(_LARGEST, socket.CMSG_LEN(4 * _MOST_DESCRIPTORS), flags)
+        data, ancillary, received, _ = connection.recvmsg(_LARGEST, socket.CMSG_LEN(4 * _MOST_DESCRIPTORS), flags)
     except BlockingIOError:
         return None
     except ConnectionError as error:
         raise Disconnected from error
+    if received & socket.MSG_TRUNC:
+        raise AssertionError(f"a packet is longer than {_LARGEST} bytes")
     descriptors = array("i")
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):

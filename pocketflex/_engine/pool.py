@@ -1,7 +1,7 @@
 """The pool: joins dispatch, which decides, and the crew, which runs.
 
     owner thread of a job                    pool (under its lock)              worker
-    plan, encode, offer  ────────────────▶   dispatch.assign  ── Run ──────▶    items
+    plan, encode, offer  ────────────────▶   dispatch.assign  ── RunRange ▶    items
     wait                                     one wait on everything
     inbox: Results, Blame  ◀──────────────   on readable      ◀─ Results ───
     decode, deliver
@@ -24,7 +24,6 @@ from itertools import count
 
 from ..errors import WorkerDiedError
 from .blocks import Encoded
-from .board import MAX_WORKERS
 from .crew import Crew, Departed, Member, most_workers, name_exit
 from .deadlines import Deadlines
 from .dispatch import Dispatch
@@ -36,11 +35,15 @@ from .poller import Poller
 from .ranges import Limits, Span
 from .shm import Arena
 from .socket_transport import store_parcel, write_block
-from .transport import LoadFailed, Parcel, Results, Run, Surroundings
+from .transport import LoadFailed, Parcel, Results, RunRange, Surroundings
 from .turn import Turn
 
 _GRACE = 0.05  # seconds that workers have to leave a cancelled job before they are killed
-_MOST_FUTILE_DEATHS = 8  # deaths in a row between which no item was finished or blamed
+_MOST_FUTILE_DEATHS = 8  # deaths of workers before they ran an item of a job, besides one for each worker
+
+
+def _usable_workers(limits: Limits) -> int:
+    return limits.max_workers if limits.length is None else min(limits.max_workers, limits.length)
 
 
 @dataclass(slots=True)
@@ -68,7 +71,6 @@ class Pool:
         self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
         self._retired: dict[int, _Retired] = {}
         self._turn = Turn(self._patience, self._poller.poll, self._serve)
-        self._futile_deaths = 0
         self._numbers = count(1)
         self._pid = os.getpid()
         self._is_closed = False
@@ -99,7 +101,6 @@ class Pool:
             job = PoolJob(next(self._numbers), limits, parcel, timeout)
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
-            self._futile_deaths = 0
             try:
                 self._hire()
             except OSError:
@@ -108,13 +109,7 @@ class Pool:
             return job
 
     def plan(self, job: PoolJob) -> Span | None:
-        """The span of items that should be encoded next.
-
-        Raises:
-            WorkerDiedError: This process is a fork of the one that began the job.
-        """
-        if self._pid != os.getpid():
-            raise WorkerDiedError("a call that was begun before this process was forked goes on in its parent only")
+        """The span of items that should be encoded next."""
         with self._turn.hold():
             return self._dispatch.plan(job.number) if job.number in self._jobs else None
 
@@ -130,7 +125,7 @@ class Pool:
             if job.number not in self._jobs:  # the pool has been shut down
                 return
             number = self._dispatch.offer(job.number, planned, block.length)
-            job.offered[number] = Run(job.number, number, planned.start, block, budget)
+            job.offered[number] = RunRange(job.number, number, planned.start, block, budget)
             self._assign()
         if job.timeout is not None:
             self._poller.nudge()  # whoever leads must reckon with a new deadline
@@ -156,6 +151,10 @@ class Pool:
     def wait(self, job: PoolJob) -> None:
         """Block until the job's inbox has something, a span can be planned, or it is cancelled."""
         self._turn.lead(lambda: bool(job.inbox) or job.is_cancelled or self._dispatch.is_hungry(job.number))
+
+    def glance(self) -> None:
+        """Take in what has arrived for anybody, without waiting."""
+        self._turn.glance()
 
     def cancel(self, job: PoolJob) -> None:
         """Make the job's owner stop waiting. Safe from any thread."""
@@ -215,13 +214,13 @@ class Pool:
             self._crew.hang_up(member)
 
     def _take(self, member: Member, results: Results) -> None:
-        self._futile_deaths = 0
         job = self._jobs.get(results.job)
         if results.block is not None:
             self._dispatch.progress(results.range, results.stop)
             if job is None:
                 member.transport.release(results.block.region)
             else:
+                job.futile_deaths = 0
                 job.inbox.append(Arrived(member.transport, results))
         if results.is_last:
             self._dispatch.finish(member.slot, results.range, results.seconds)
@@ -232,17 +231,10 @@ class Pool:
         ended = self._crew.departed()
         for departed in ended:
             self._settle(departed)
-        natural = [departed for departed in ended if not departed.member.is_dismissed]
-        if natural:  # all that are reported at once count once: the end of the spawner ends all workers
-            is_futile = all(departed.index < 0 for departed in natural)
-            self._futile_deaths = self._futile_deaths + 1 if is_futile else 0
-        if len(self._crew) and any(departed.reason for departed in ended):
-            return  # there can be no more workers than there are: go on with them
-        if self._futile_deaths >= _MOST_FUTILE_DEATHS:
-            times = f"{self._futile_deaths} times in a row workers have ended before they ran an item"
-            self._break(WorkerDiedError(f"{times}: {natural[0].reason or name_exit(natural[0].code)}"))
-        else:
+        if not any(departed.reason for departed in ended):
             self._replace()
+        elif not len(self._crew):  # else go on with the workers that there are: more cannot be had
+            self._break(WorkerDiedError(next(departed.reason for departed in ended if departed.reason)))
 
     def _settle(self, departed: Departed) -> None:
         """Take from a worker that has ended what it still sent, and see what its end costs."""
@@ -252,10 +244,22 @@ class Pool:
         is_timeout = member.condemned == (departed.range, departed.index)
         is_innocent = member.is_dismissed and not is_timeout  # what it ran when the kill arrived is not to blame
         index = -1 if is_innocent else departed.index
-        blames = self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout)
-        for blame in blames:
+        if index < 0 and not is_innocent:
+            self._count_futile(departed)
+        for blame in self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout):
             self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
         self._free_retired()
+
+    def _count_futile(self, departed: Departed) -> None:
+        """Charge a worker that ended before it ran an item to the job whose range it had."""
+        held = self._dispatch.held(departed.member.slot)
+        job = self._jobs.get(held.job) if held else None
+        if job is None:
+            return
+        job.futile_deaths += 1
+        if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
+            how = departed.reason or name_exit(departed.code)
+            job.inbox.append(Broken(WorkerDiedError(f"workers end before they run an item, again and again: {how}")))
 
     def _hire(self) -> None:
         """Have as many workers as the largest job can use, or as can be had.
@@ -263,7 +267,7 @@ class Pool:
         Raises:
             OSError: Not even one can be had.
         """
-        wanted = [min(job.limits.max_workers, job.limits.length or MAX_WORKERS) for job in self._jobs.values()]
+        wanted = [_usable_workers(job.limits) for job in self._jobs.values()]
         while len(self._crew) < min(max(wanted, default=0), most_workers()):
             try:
                 self._dispatch.join(self._crew.hire().slot)
@@ -309,6 +313,9 @@ class Pool:
         self._dispatch.close(job.number)
         for run in job.offered.values():
             self.arena.free(run.block.region)
+        for news in job.inbox:
+            if isinstance(news, Arrived) and news.results.block is not None:
+                news.transport.release(news.results.block.region)
         for slot in self._dispatch.holders(job.number):
             self._crew.cancel(slot, job.number)
         for member in self._crew:

@@ -60,7 +60,6 @@ class Segment:
             os.close(fd)
             raise
         self.fd = fd
-        self.size = size
 
     @classmethod
     def create(cls, size: int) -> Segment:
@@ -120,7 +119,7 @@ class Arena:
         Raises:
             OSError: There is not enough memory.
         """
-        wanted = _round_up(max(nbytes, 1))
+        wanted = round_up(max(nbytes, 1))
         if alone or wanted > _LARGEST:
             return Region(self._add(wanted), 0, wanted, is_alone=True)
         with self._lock:
@@ -216,7 +215,8 @@ def available_memory() -> int:
         return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 62)
 
 
-def _round_up(nbytes: int) -> int:
+def round_up(nbytes: int) -> int:
+    """`nbytes` up to the next multiple of the alignment."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 

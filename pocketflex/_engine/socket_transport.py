@@ -15,8 +15,10 @@ from typing import Any
 
 from .blocks import Block, Encoded
 from .packets import receive_packet, send_packet
-from .shm import ALIGNMENT, Arena, Lens, Region
+from .shm import Arena, Lens, Region, round_up
 from .transport import Load, Message, Parcel, Surroundings
+
+_MOST_RELEASED = 256  # regions in one packet, which has room for a thousand; the others wait for the next
 
 
 class SocketTransport:
@@ -111,19 +113,20 @@ def store_parcel(arena: Arena, surroundings: Surroundings, data: bytes, buffers:
     Raises:
         OSError: There is not enough memory.
     """
-    pickled = pickle.dumps((surroundings, data), protocol=5)
-    region = arena.allocate(len(pickled))
-    arena.view(region)[: len(pickled)] = pickled
     spans, end = [], 0
     for buffer in buffers:
         spans.append((end, buffer.nbytes))
-        end += -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT
-    shared = arena.allocate(end, alone=True) if buffers else None
-    if shared is not None:
-        view = arena.view(shared)
-        for (offset, nbytes), buffer in zip(spans, buffers, strict=True):
-            view[offset : offset + nbytes] = buffer.cast("B")
-    return Parcel(region, len(pickled), shared, tuple(spans))
+        end = round_up(end + buffer.nbytes)
+    pickled = pickle.dumps((surroundings, spans, data), protocol=5)
+    region = arena.allocate(len(pickled))
+    arena.view(region)[: len(pickled)] = pickled
+    if not buffers:
+        return Parcel(region, len(pickled), None)
+    shared = arena.allocate(end, alone=True)
+    view = arena.view(shared)
+    for (offset, nbytes), buffer in zip(spans, buffers, strict=True):
+        view[offset : offset + nbytes] = buffer.cast("B")
+    return Parcel(region, len(pickled), shared)
 
 
 def _regions(message: Message) -> Iterator[Region]:
@@ -133,5 +136,5 @@ def _regions(message: Message) -> Iterator[Region]:
 
 
 def _drain(released: deque[Region]) -> Iterator[Region]:
-    while released:
+    for _ in range(min(len(released), _MOST_RELEASED)):
         yield released.popleft()

@@ -114,6 +114,8 @@ class Spawner:
 
     def close(self) -> None:
         """End the spawner and with it every worker; returns when all of them are gone."""
+        with suppress(OSError):  # closing alone would not do where a forked child has a copy
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._process.wait()
 

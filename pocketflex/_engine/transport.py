@@ -2,7 +2,7 @@
 
     parent                                        worker
     Load(job)            ─────────────────────▶   unpickle the callable, once a job
-    Run(range)           ─────────────────────▶   run its items
+    RunRange(range)      ─────────────────────▶   run its items
                          ◀─────────────────────   Results(range, ...), at least one; the last says so
     Drop(job)            ─────────────────────▶   forget the callable
     (closes its end)     ─────────────────────▶   end
@@ -28,13 +28,11 @@ class Parcel(NamedTuple):
         region: The region of the pickle.
         nbytes: Bytes of the pickle.
         buffers: The region of its buffers, or None where there are none.
-        spans: Offset and length of each buffer within that region.
     """
 
     region: Region
     nbytes: int
     buffers: Region | None
-    spans: tuple[tuple[int, int], ...]
 
 
 class Load(NamedTuple):
@@ -42,16 +40,16 @@ class Load(NamedTuple):
 
     Attributes:
         job: Number of the job, unique in the pool.
-        parcel: A pickle of (Surroundings, pickle of the callable).
-        is_timed: Whether the worker publishes when each item began.
+        parcel: A pickle of (Surroundings, offset and length of each buffer, pickle of the callable).
+        timeout: Seconds that an item may take; the worker then publishes when each item began.
     """
 
     job: int
     parcel: Parcel
-    is_timed: bool
+    timeout: float | None
 
 
-class Run(NamedTuple):
+class RunRange(NamedTuple):
     """Parent to worker: run these items.
 
     Attributes:
@@ -116,7 +114,7 @@ class Surroundings(NamedTuple):
     environ: dict[str, str]
 
 
-Message = Load | Run | Drop | Results | LoadFailed
+Message = Load | RunRange | Drop | Results | LoadFailed
 
 
 class Transport(Protocol):

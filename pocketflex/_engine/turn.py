@@ -14,12 +14,15 @@ still hands the lead on.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from ..errors import WorkerDiedError
 
 
 class Turn:
@@ -47,10 +50,13 @@ class Turn:
         self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
         self._shield = _Shield()
+        self._pid = os.getpid()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the lock; on the way out, do what was deferred."""
+        if os.getpid() != self._pid:  # the lock may be held for ever, by a thread that only the parent has
+            raise WorkerDiedError("a call that was begun before this process was forked goes on in its parent only")
         with self._lock:
             if self._is_busy:  # this thread again, in a signal handler or a collection that does not defer
                 raise RuntimeError("the pool is in use by this thread, below the code that called it")
@@ -94,6 +100,19 @@ class Turn:
                     self._serve(ready)
             finally:
                 self._hand_on()
+
+    def glance(self) -> None:
+        """Serve what is ready already, unless somebody leads."""
+        try:
+            with self.hold():
+                if self._leader:
+                    return
+                self._leader = threading.get_ident()
+            if ready := self._poll(0.0):
+                with self.hold():
+                    self._serve(ready)
+        finally:
+            self._hand_on()
 
     def _follow(self, left: float | None) -> None:
         self._is_busy = False

@@ -2,7 +2,7 @@
 
 The life of a range here:
 
-    1. `Run` arrives; its block is read in place, each item is unpickled when its turn comes.
+    1. `RunRange` arrives; its block is read in place, each item is unpickled when its turn comes.
     2. Before an item is touched its index is put on the board: whatever ends this process from then
        on, unpickling, the item itself or pickling its result, is known to be that item's doing.
     3. Outcomes are collected and sent every few milliseconds (`_FLUSH`), so a crash repeats no more
@@ -24,14 +24,14 @@ from typing import Any
 
 from ..errors import PayloadError
 from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
-from ..retry import Call
+from ..retry import Call, begin_attempt
 from . import payload
 from .blocks import Block, encode_results
 from .board import BEGAN, CANCELLED, INDEX, RANGE
 from .packets import Disconnected
 from .payload import FailureRecord
 from .reading import ItemReader
-from .transport import Drop, Load, LoadFailed, Parcel, Results, Run, Surroundings, Transport
+from .transport import Drop, Load, LoadFailed, Parcel, Results, RunRange, Surroundings, Transport
 
 _FLUSH = 0.025  # seconds; sending costs 0.2 ms, and a range that lasts as planned sends once, at its end
 
@@ -49,8 +49,8 @@ class Worker:
     def __init__(self, transport: Transport, slot: memoryview) -> None:
         self._transport = transport
         self._slot = slot
-        self._calls: dict[int, tuple[Call, bool]] = {}  # job -> callable, whether its items are timed
-        self._held: list[tuple[Run, ItemReader]] = []  # blocks that the user's code still refers to
+        self._calls: dict[int, tuple[Call, float | None]] = {}  # job -> callable, timeout of an item
+        self._held: list[tuple[RunRange, ItemReader]] = []  # blocks that the user's code still refers to
 
     def serve(self) -> None:
         """Do what the parent says until it closes its end."""
@@ -63,7 +63,7 @@ class Worker:
                 return
 
     def _obey(self, message: object) -> None:
-        if isinstance(message, Run):
+        if isinstance(message, RunRange):
             self._run(message)
         elif isinstance(message, Load):
             self._load(message)
@@ -72,16 +72,16 @@ class Worker:
 
     def _load(self, message: Load) -> None:
         try:
-            self._calls[message.job] = (load_call(self._transport, message), message.is_timed)
+            self._calls[message.job] = (load_call(self._transport, message), message.timeout)
         except BaseException as error:
             self._transport.send(LoadFailed(message.job, payload.dump_error(error)))
 
-    def _run(self, message: Run) -> None:
+    def _run(self, message: RunRange) -> None:
         self._slot[RANGE] = message.range
         reader = ItemReader(message.block, self._transport.memory(message.block.region))
         self._held.append((message, reader))
-        call, is_timed = self._calls.get(message.job, (None, False))
-        run = RangeRun(self._transport, self._slot, message, is_timed)
+        call, timeout = self._calls.get(message.job, (None, None))
+        run = RangeRun(self._transport, self._slot, message, timeout)
         if call is not None:  # else its loading has failed, and the parent has been told
             run.run(call, reader)
         del reader
@@ -99,11 +99,11 @@ class Worker:
 class RangeRun:
     """One range under way."""
 
-    def __init__(self, transport: Transport, slot: memoryview, message: Run, is_timed: bool) -> None:
+    def __init__(self, transport: Transport, slot: memoryview, message: RunRange, timeout: float | None) -> None:
         self._transport = transport
         self._slot = slot
         self._message = message
-        self._is_timed = is_timed
+        self._timeout = timeout
         self._begun = monotonic()
         self._results: list[Any] = []
         self._failed: dict[int, FailureRecord] = {}
@@ -112,6 +112,7 @@ class RangeRun:
 
     def run(self, call: Call, reader: ItemReader) -> None:
         """Run the items; what is left to be sent is for `flush`."""
+        begin_attempt(0)
         if call.chunk is None:
             self._run_items(call, reader.iterate())
         else:
@@ -134,15 +135,15 @@ class RangeRun:
 
     def _run_items(self, call: Call, items: Iterator[Any]) -> None:
         slot, results, clock = self._slot, self._results, monotonic
-        job, budget, is_timed = self._message.job, self._message.budget, self._is_timed
-        plain = call.function if call.is_plain else None
+        job, budget, timeout = self._message.job, self._message.budget, self._timeout
+        plain = call.function if call.is_plain and timeout is None else None
         flush_at = self._begun + _FLUSH
         hand_back_at = self._begun + budget if budget is not None else float("inf")
         start = self._message.start
         for index in range(start, start + self._message.block.length):
             if slot[CANCELLED] == job:
                 return
-            if is_timed:
+            if timeout is not None:
                 slot[BEGAN] = monotonic_ns()  # before the index: see board.py
             slot[INDEX] = index
             try:
@@ -154,7 +155,7 @@ class RangeRun:
                 if plain is not None:
                     results.append(plain(item))
                 else:
-                    self._keep(call.run(index, item))
+                    self._keep(call.run(index, item, timeout))
             except BaseException as error:
                 self._fail(error)
             now = clock()
@@ -166,11 +167,11 @@ class RangeRun:
 
     def _run_chunk(self, call: Call, reader: ItemReader) -> None:
         start = self._message.start
-        if self._is_timed:
+        if self._timeout is not None:
             self._slot[BEGAN] = monotonic_ns()
         self._slot[INDEX] = start
         try:
-            outcomes = call.run_chunk(start, reader.sequence())
+            outcomes = call.run_chunk(start, reader.sequence(), self._timeout)
         except BaseException as error:
             outcomes = Outcomes.gather(start, [Failure(start + at, error) for at in range(self._message.block.length)])
         failures = {failure.index: failure for failure in outcomes.failures}
@@ -214,21 +215,21 @@ def load_call(transport: Transport, message: Load) -> Call:
         BaseException: Whatever importing and unpickling it raises.
     """
     parcel = message.parcel
-    surroundings, data = pickle.loads(transport.view(parcel.region)[: parcel.nbytes])
+    surroundings, spans, data = pickle.loads(transport.view(parcel.region)[: parcel.nbytes])
     transport.forget(parcel.region)
     _enter(surroundings)
-    call: Call = payload.load(data, _buffers(transport, parcel))
+    call: Call = payload.load(data, _buffers(transport, parcel, spans))
     return call
 
 
-def _buffers(transport: Transport, parcel: Parcel) -> list[Any]:
+def _buffers(transport: Transport, parcel: Parcel, spans: list[tuple[int, int]]) -> list[Any]:
     if parcel.buffers is None:
         return []
     import numpy as np  # buffers come from arrays, which need it anyway
 
     memory = np.frombuffer(transport.private(parcel.buffers), np.uint8)
     transport.forget(parcel.buffers)  # the arrays keep the private mapping, and nothing the shared one
-    return [memory[offset : offset + nbytes] for offset, nbytes in parcel.spans]
+    return [memory[offset : offset + nbytes] for offset, nbytes in spans]
 
 
 def _enter(surroundings: Surroundings) -> None:

@@ -6,10 +6,11 @@ entry-point group ``pocketflex.executors`` of installed packages are found by th
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any, cast
 
-from ..errors import OptionError
+from ..errors import BackendUnavailableError, OptionError
 from .base import Executor
 
 _TABLE = {
@@ -24,12 +25,17 @@ def find_executor(wanted: Any) -> Executor:
 
     Raises:
         OptionError: No executor has that name.
+        BackendUnavailableError: It cannot run on this platform.
     """
     if not isinstance(wanted, str):
         return cast(Executor, wanted)
     location = _TABLE.get(wanted) or _installed(wanted)
     if location is None:
         raise OptionError(f"executor={wanted!r}: it must be one of {', '.join(map(repr, _TABLE))}")
+    if wanted == "processes" and sys.platform != "linux":
+        raise BackendUnavailableError(
+            f"worker processes need Linux (this is {sys.platform}); pass executor='threads' or 'serial'"
+        )
     module, _, name = location.partition(":")
     return cast(Executor, getattr(import_module(module), name)())
 

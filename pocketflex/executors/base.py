@@ -7,9 +7,9 @@ knows nothing of flows and applies no `on_error`: that is `outcome.Settlement`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from ..options import BatchOptions
 from ..outcome import Outcomes
@@ -41,14 +41,13 @@ class Run(Protocol):
     def workers(self) -> int:
         """How many workers may take part."""
 
-    def __iter__(self) -> Iterator[Outcomes]:
+    def __iter__(self) -> Generator[Outcomes, None, None]:
         """The outcomes; closing the iterator early stops the job."""
 
     def cancel(self) -> None:
         """Stop the job from any thread: the iteration ends early, without an error."""
 
 
-@runtime_checkable
 class Executor(Protocol):
     """Where the items of a batch run."""
 

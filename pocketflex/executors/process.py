@@ -8,7 +8,7 @@ of the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from .._engine import payload
@@ -78,7 +78,7 @@ class ProcessRun:
         if self._owner is not None:
             self._owner.cancel()
 
-    def __iter__(self) -> Iterator[Outcomes]:
+    def __iter__(self) -> Generator[Outcomes, None, None]:
         pool = shared_pool()
         job = pool.open(self._limits, surroundings(self.workers), self._pickled, self._options.timeout)
         try:
@@ -116,6 +116,8 @@ class Owner:
         done = 0
         while done != self._length and not self._job.is_cancelled:
             is_moving = self._feed()
+            if not self._job.inbox:
+                self._pool.glance()
             self._collect()
             while run := self._next(done, ordered):
                 yield run
@@ -177,8 +179,10 @@ class Owner:
     def _read(self, news: Arrived) -> Outcomes:
         block = news.results.block
         assert block is not None  # only results with a block go to an inbox
-        results, failed = read_results(block, news.transport.view(block.region))
-        news.transport.release(block.region)
+        try:
+            results, failed = read_results(block, news.transport.view(block.region))
+        finally:
+            news.transport.release(block.region)
         start = news.results.start
         failures = [_failure(start + position, record) for position, record in failed.items()]
         for failure in failures:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from time import monotonic
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from .._engine.ranges import Span
 from .._engine.source import Source
-from ..errors import ItemTimeoutError
 from ..options import BatchOptions
-from ..outcome import Failure, Outcome, Outcomes
-from ..retry import Call
+from ..outcome import Outcomes
 from .base import Job
 
 _CHUNK = 1024  # items given to exec_chunk at a time when `chunksize` does not say
@@ -39,22 +36,22 @@ class SerialRun:
         """Stop before the next item; the one under way cannot be interrupted."""
         self._cancelled = True
 
-    def __iter__(self) -> Iterator[Outcomes]:
+    def __iter__(self) -> Generator[Outcomes, None, None]:
         return self._chunks() if self._job.call.chunk else self._items()
 
-    def _items(self) -> Iterator[Outcomes]:
+    def _items(self) -> Generator[Outcomes, None, None]:
         call, timeout = self._job.call, self._options.timeout
         for index, item in enumerate(self._job.items):
             if self._cancelled:
                 return
-            yield Outcomes.gather(index, (run_item(call, index, item, timeout),))
+            yield Outcomes.gather(index, (call.run(index, item, timeout),))
 
-    def _chunks(self) -> Iterator[Outcomes]:
+    def _chunks(self) -> Generator[Outcomes, None, None]:
         source = Source(self._job.items)
         for start, chunk in chunks(source, self._options.chunksize or _CHUNK):
             if self._cancelled:
                 return
-            yield run_chunk(self._job.call, start, chunk, self._options.timeout)
+            yield self._job.call.run_chunk(start, chunk, self._options.timeout)
         if source.error is not None:
             raise source.error
 
@@ -68,34 +65,3 @@ def chunks(source: Source, size: int) -> Iterator[tuple[int, Any]]:
             yield start, chunk
             source.drop(start, len(chunk))
             start += len(chunk)
-
-
-def run_item(call: Call, index: int, item: Any, timeout: float | None) -> Outcome:
-    """Run an item in this process.
-
-    It cannot be stopped here, so `timeout` is checked once it has ended; the outcome is the same.
-    """
-    return _check_time(lambda: call.run(index, item), index, timeout)
-
-
-def run_chunk(call: Call, start: int, chunk: Any, timeout: float | None) -> Outcomes:
-    """Run a chunk in this process; if it took too long, its items one by one, to see which did."""
-    begun = monotonic()
-    outcomes = call.run_chunk(start, chunk)
-    if timeout is None or monotonic() - begun <= timeout * len(chunk):
-        return outcomes
-    return Outcomes.gather(start, [_run_one(call, start + at, chunk[at : at + 1], timeout) for at in range(len(chunk))])
-
-
-def _run_one(call: Call, index: int, one: Any, timeout: float) -> Outcome:
-    return _check_time(lambda: call.run_one(index, one), index, timeout)
-
-
-def _check_time(run: Callable[[], Outcome], index: int, timeout: float | None) -> Outcome:
-    begun = monotonic()
-    outcome = run()
-    seconds = monotonic() - begun
-    if timeout is None or seconds <= timeout:
-        return outcome
-    error = ItemTimeoutError(f"item {index} took {seconds:.3g} s, longer than timeout={timeout:g}")
-    return Failure(index, error, kind="timeout")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
@@ -12,7 +12,7 @@ from .._engine.source import Source
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job
-from .serial import chunks, run_chunk, run_item
+from .serial import chunks
 
 _AHEAD = 4  # chunks a thread that are queued or undelivered: enough to keep it busy, bounded for generators
 
@@ -41,7 +41,7 @@ class ThreadsRun:
         """Stop feeding; items under way cannot be interrupted and are waited for."""
         self._cancelled = True
 
-    def __iter__(self) -> Iterator[Outcomes]:
+    def __iter__(self) -> Generator[Outcomes, None, None]:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="pocketflex") as pool:
             try:
                 yield from self._drive(pool)
@@ -55,7 +55,7 @@ class ThreadsRun:
             if self._cancelled:
                 return
             waiting.append(pool.submit(copy_context().run, self._run_chunk, start, chunk))
-            while len(waiting) >= _AHEAD * self.workers:
+            while len(waiting) >= _AHEAD * self.workers or (waiting and waiting[0].done()):
                 yield self._next(waiting)
         while waiting and not self._cancelled:
             yield self._next(waiting)
@@ -74,5 +74,5 @@ class ThreadsRun:
         if self._cancelled:
             return Outcomes(start, [])
         if call.chunk:
-            return run_chunk(call, start, chunk, timeout)
-        return Outcomes.gather(start, [run_item(call, index, item, timeout) for index, item in enumerate(chunk, start)])
+            return call.run_chunk(start, chunk, timeout)
+        return Outcomes.gather(start, [call.run(index, item, timeout) for index, item in enumerate(chunk, start)])
