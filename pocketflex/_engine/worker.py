@@ -34,6 +34,8 @@ from .reading import ItemReader
 from .transport import Drop, Load, LoadFailed, Parcel, Results, RunRange, Surroundings, Transport
 
 _FLUSH = 0.025  # seconds; sending costs 0.2 ms, and a range that lasts as planned sends once, at its end
+_LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
+_MOST_UNWATCHED = 64  # ... but never more items than this, as they may turn out dearer than the last ones
 
 _is_worker = False
 
@@ -134,15 +136,26 @@ class RangeRun:
         self._sent += count
 
     def _run_items(self, call: Call, items: Iterator[Any]) -> None:
-        slot, results, clock = self._slot, self._results, monotonic
-        job, budget, timeout = self._message.job, self._message.budget, self._timeout
-        plain = call.function if call.is_plain and timeout is None else None
-        flush_at = self._begun + _FLUSH
-        hand_back_at = self._begun + budget if budget is not None else float("inf")
-        start = self._message.start
-        for index in range(start, start + self._message.block.length):
-            if slot[CANCELLED] == job:
+        index, stop = self._message.start, self._message.start + self._message.block.length
+        flush_at, hand_back_at = self._begun + _FLUSH, self._begun + (self._message.budget or float("inf"))
+        looked, stride = self._begun, 1
+        while index < stop:
+            self._run_some(call, items, range(index, min(index + stride, stop)))
+            index += stride
+            now = monotonic()
+            if now >= flush_at:
+                self.flush(is_last=False)
+                flush_at = monotonic() + _FLUSH
+            if now >= hand_back_at or self._slot[CANCELLED] == self._message.job:
                 return
+            stride = min(2 * stride, _MOST_UNWATCHED) if now - looked < _LOOK else max(1, stride // 2)
+            looked = now
+
+    def _run_some(self, call: Call, items: Iterator[Any], indices: range) -> None:
+        """Run a few items. This loop is what a tiny item costs, so there is nothing in it that can be outside."""
+        slot, results, timeout = self._slot, self._results, self._timeout
+        plain = call.function if call.is_plain and timeout is None else None
+        for index in indices:
             if timeout is not None:
                 slot[BEGAN] = monotonic_ns()  # before the index: see board.py
             slot[INDEX] = index
@@ -158,12 +171,6 @@ class RangeRun:
                     self._keep(call.run(index, item, timeout))
             except BaseException as error:
                 self._fail(error)
-            now = clock()
-            if now >= flush_at:
-                self.flush(is_last=False)
-                if now >= hand_back_at:
-                    return
-                flush_at = clock() + _FLUSH
 
     def _run_chunk(self, call: Call, reader: ItemReader) -> None:
         start = self._message.start
