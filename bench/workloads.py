@@ -1,4 +1,4 @@
-"""The work: each workload is a function, its items, and what a vectorised or chunked form may use."""
+"""The work: each workload is a function and its items."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ class Workload:
     """A function and the items that it is called with.
 
     Attributes:
-        name: Short name for tables.
-        question: What it stands for.
+        name: What it is, for tables.
         function: Called with one item.
         items: A list, or an ndarray whose rows are the items.
         chunksizes: What peers with a fixed chunk size are tried with; the best counts.
     """
 
     name: str
-    question: str
     function: Callable[[Any], Any]
     items: Any
     chunksizes: tuple[int, ...]
@@ -64,20 +62,20 @@ def row_sum(row: Any) -> float:
 
 def tiny() -> Workload:
     """A million items of 30 ns each."""
-    return Workload("tiny", "x * x, 1 M ints", square, list(range(1_000_000)), (1_000, 10_000, 50_000))
+    return Workload("x * x, 1 M ints", square, list(range(1_000_000)), (1_000, 10_000, 50_000))
 
 
 def small() -> Workload:
     """Twenty thousand items of 100 us each."""
-    return Workload("100 us", "20,000 items of 100 us", burn, [spins()] * 20_000, (1, 10, 100))
+    return Workload("20,000 items of 100 us", burn, [spins()] * 20_000, (1, 10, 100))
 
 
-def rows(function: Callable[[Any], float] = row_sum, name: str = "rows") -> Workload:
+def rows(function: Callable[[Any], float] = row_sum) -> Workload:
     """The rows of a 256 MB array."""
     array = np.random.default_rng(0).random((2_000, 16_384))
-    return Workload(name, f"{function.__name__} over 2,000 rows of a 256 MB array", function, array, (1, 16, 64))
+    return Workload(f"{function.__name__}, 2,000 rows of 256 MB", function, array, (1, 16, 64))
 
 
 def all_workloads() -> list[Workload]:
     """Every workload, made now."""
-    return [tiny(), small(), rows(), rows(row_norm, "rows, compute")]
+    return [tiny(), small(), rows(), rows(row_norm)]

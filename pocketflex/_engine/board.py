@@ -5,15 +5,15 @@ of 64-bit signed integers in the machine's byte order:
 
     word  written by  meaning
     0     worker      number of the range that it runs, -1 when it runs none
-    1     worker      index of the item that it runs, -1 between items
+    1     worker      index of the item that it runs, -1 between ranges
     2     worker      when that item began, in ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
     3     parent      number of a job that is cancelled: the worker drops that job's ranges
 
 There are no locks: a dead worker could hold one. Every word has one writer and is written with one
 aligned 8-byte store. Tolerated races, and their worst consequence: the parent reads words 0 to 2
-while the worker changes them, so they may belong to neighbouring items; a timeout is then checked
-once more when the killed worker's last messages have been read, and blame is taken only after the
-worker has ended, when its words no longer change. A worker reads word 3 late by one item at most.
+while the worker changes them. The worker writes word 2 before word 1 and the parent reads them the
+other way round, so a deadline may be seen late, never early. Blame is taken only after the worker
+has ended, when its words no longer change. A worker reads word 3 late by a few items.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_TARGET = 0.020  # seconds a range should take: both sides spend 0.2 ms on each, so 1 %
-_LEAST = 0.001  # seconds: a range does not shrink below this towards the end, it would cost more than it saves
-_PREFETCH_BELOW = 0.040  # seconds: a longer range hides the round trip (0.1 ms) by itself
+_TARGET = 0.040  # seconds a range should take: both sides spend up to 0.5 ms on each, so 1 %
+_LEAST = 0.002  # seconds: a range does not shrink below this towards the end, it would cost more than it saves
+_PREFETCH_BELOW = 0.080  # seconds: a longer range hides the round trip (0.1 ms) by itself
 _GROWTH = 8  # a range is at most so much larger than one that was measured
 BUDGET = 2 * _TARGET  # seconds after which a worker hands the rest back
 
