@@ -133,7 +133,7 @@ class Crew:
         return self._board.slot(member.slot)[RANGE]
 
     def seconds_running(self, member: Member) -> tuple[int, float]:
-        """The item that a worker runs and since when; -1 and 0 between items."""
+        """The item that a worker runs and since when; -1 and 0 between ranges."""
         slot = self._board.slot(member.slot)
         index = slot[INDEX]  # read before the time: the worker writes them in the other order
         return (index, (monotonic_ns() - slot[BEGAN]) / 1e9) if index >= 0 and slot[BEGAN] else (-1, 0.0)
