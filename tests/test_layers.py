@@ -62,13 +62,14 @@ ALLOWED: dict[str, set[str]] = {
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("packets", "pace", "poller", "shm", "sizing", "turn", "payload", "ranges"),
+    ("failures",),
     ("board", "blocks", "dispatch"),
     ("transport", "source", "reading"),
     ("socket_transport", "worker"),
     ("spawner",),
     ("crew",),
     ("job",),
-    ("deadlines",),
+    ("deadlines", "retired"),
     ("pool",),
     ("home",),
 )
@@ -82,7 +83,7 @@ DOORS: dict[tuple[str, str], str] = {
     ("cli", "aio"): "the async models are lazy: asyncio costs 30 ms",
 }
 SOLE_IMPORTERS = {
-    "asyncio": ("aio", "aio.*", "cli"),  # cli: one asyncio.run, inside a function
+    "asyncio": ("aio", "aio.*"),
     "cloudpickle": ("_engine.payload",),
     "argparse": ("cli",),
     "tqdm": ("observe.progress",),

@@ -12,10 +12,12 @@ The files in the order of an item's life:
     source            the input, read as needed, readable again after a crash
     blocks            items to bytes: SCALARS, ROWS, PICKLED
     payload           one object to a pickle; the only importer of cloudpickle
+      failures        exceptions that are sure to load in the parent
     shm               arenas: memory without a name, written by one side and read by the other
     pool              joins dispatch (what goes where) and crew (who runs); one wait for all jobs
       dispatch        decisions without I/O: which range where, blame, what runs again; with pace and ranges
       job             a job and its inbox
+      retired         jobs that ended before their items did
       deadlines       items that run longer than `timeout`
       turn, poller    which thread waits for all of them, and on what
       crew            the workers as the parent sees them: hired, watched, killed, replaced

@@ -25,7 +25,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from . import payload
-from .payload import FailureRecord
+from .failures import FailureRecord
 from .shm import Region, round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})

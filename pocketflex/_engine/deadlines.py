@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -29,10 +30,9 @@ class Deadlines:
         self._dispatch = dispatch
         self._jobs = jobs
 
-    def patience(self) -> float | None:
-        """Seconds until a deadline may have passed, None if there is none."""
-        left = [timed.left for timed in self._timed()]
-        return max(0.0, min(left)) if left else None
+    def patience(self) -> float:
+        """Seconds until a deadline may have passed, infinite if there is none."""
+        return max(0.0, min((timed.left for timed in self._timed()), default=math.inf))
 
     def enforce(self) -> None:
         """Kill the workers whose item has had its time."""

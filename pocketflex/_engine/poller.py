@@ -25,9 +25,9 @@ class Poller:
         """Wait for `fd` no longer; to be called before it is closed."""
         self._epoll.unregister(fd)
 
-    def poll(self, seconds: float | None) -> list[int]:
-        """Block until something is readable, or for so many seconds; returns the descriptors."""
-        ready = [fd for fd, _ in self._epoll.poll(None if seconds is None else min(seconds, _LONGEST))]
+    def poll(self, seconds: float) -> list[int]:
+        """Block until something is readable, or for so many seconds (a day at the most); returns the descriptors."""
+        ready = [fd for fd, _ in self._epoll.poll(min(seconds, _LONGEST))]
         if self._nudge in ready:
             ready.remove(self._nudge)
             with suppress(BlockingIOError):  # another thread was faster

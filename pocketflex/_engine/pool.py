@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 
 from ..errors import WorkerDiedError
@@ -33,26 +32,17 @@ from .packets import Disconnected
 from .payload import Pickled
 from .poller import Poller
 from .ranges import Limits, Span
+from .retired import GRACE, Retired
 from .shm import Arena
 from .socket_transport import store_parcel, write_block
-from .transport import LoadFailed, Parcel, Results, RunRange, Surroundings
+from .transport import LoadFailed, Results, RunRange, Surroundings
 from .turn import Turn
 
-_GRACE = 0.05  # seconds that workers have to leave a cancelled job before they are killed
 _MOST_FUTILE_DEATHS = 8  # deaths of workers before they ran an item of a job, besides one for each worker
 
 
 def _usable_workers(limits: Limits) -> int:
     return limits.max_workers if limits.length is None else min(limits.max_workers, limits.length)
-
-
-@dataclass(slots=True)
-class _Retired:
-    """A job that has ended while workers may still run its items and read its callable."""
-
-    parcel: Parcel
-    deadline: float  # when they are killed, by time.monotonic
-    is_dismissed: bool = False
 
 
 class Pool:
@@ -69,7 +59,7 @@ class Pool:
         self._dispatch = Dispatch()
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
-        self._retired: dict[int, _Retired] = {}
+        self._retired = Retired(self._crew, self._dispatch)
         self._turn = Turn(self._patience, self._poller.poll, self._serve)
         self._numbers = count(1)
         self._pid = os.getpid()
@@ -170,10 +160,10 @@ class Pool:
         with self._turn.hold():
             self._retire(job)
         try:
-            self._turn.lead(lambda: job.number not in self._retired, time.monotonic() + _GRACE)
+            self._turn.lead(lambda: job.number not in self._retired, time.monotonic() + GRACE)
         finally:
             with self._turn.hold():
-                self._dismiss(job.number)
+                self._retired.dismiss(job.number)
 
     def close(self) -> None:
         """End all workers and give all memory back; jobs under way fail."""
@@ -200,7 +190,7 @@ class Pool:
             elif member := self._crew.find(fd):
                 self._read(member)
         self._deadlines.enforce()
-        self._dismiss_overdue()
+        self._retired.enforce()
         self._assign()
 
     def _read(self, member: Member) -> None:
@@ -224,7 +214,7 @@ class Pool:
                 job.inbox.append(Arrived(member.transport, results))
         if results.is_last:
             self._dispatch.finish(member.slot, results.range, results.seconds)
-            self._free_retired()
+            self._retired.free()
 
     def _bury(self) -> None:
         """Settle what the workers' ends cost and replace them, unless that proves to be futile."""
@@ -248,7 +238,7 @@ class Pool:
             self._count_futile(departed)
         for blame in self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout):
             self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
-        self._free_retired()
+        self._retired.free()
 
     def _count_futile(self, departed: Departed) -> None:
         """Charge a worker that ended before it ran an item to the job whose range it had."""
@@ -288,22 +278,8 @@ class Pool:
             with suppress(Disconnected):  # its end is about to be reported, and the range then goes elsewhere
                 self._jobs[send.job].give(self._crew[send.worker], run)
 
-    def _dismiss(self, job: int) -> None:
-        """Kill the workers that still run an item of a job that has ended; those that merely hold one drop it."""
-        for slot in self._dispatch.holders(job):
-            held = self._dispatch.held(slot)
-            if held is not None and held.job == job and not self._crew[slot].is_dismissed:
-                self._crew.kill(slot)
-
-    def _dismiss_overdue(self) -> None:
-        for number, retired in self._retired.items():
-            if not retired.is_dismissed and time.monotonic() >= retired.deadline:
-                retired.is_dismissed = True
-                self._dismiss(number)
-
-    def _patience(self) -> float | None:
-        graces = [retired.deadline - time.monotonic() for retired in self._retired.values() if not retired.is_dismissed]
-        return min((max(0.0, left) for left in (*graces, self._deadlines.patience()) if left is not None), default=None)
+    def _patience(self) -> float:
+        return min(self._deadlines.patience(), self._retired.patience())
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -320,15 +296,7 @@ class Pool:
             self._crew.cancel(slot, job.number)
         for member in self._crew:
             job.withdraw(member)
-        self._retired[job.number] = _Retired(job.parcel, time.monotonic() + _GRACE)
-        self._free_retired()
-
-    def _free_retired(self) -> None:
-        for number in [number for number in self._retired if not self._dispatch.holders(number)]:
-            parcel = self._retired.pop(number).parcel
-            self.arena.free(parcel.region)
-            if parcel.buffers is not None:
-                self.arena.free(parcel.buffers)
+        self._retired.add(job.number, job.parcel)
 
     def _break(self, error: WorkerDiedError) -> None:
         for job in self._jobs.values():

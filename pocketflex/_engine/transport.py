@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from .blocks import Block, Encoded
-from .payload import ErrorRecord
+from .failures import ErrorRecord
 from .shm import Region
 
 

@@ -30,15 +30,15 @@ class Turn:
 
     def __init__(
         self,
-        patience: Callable[[], float | None],
-        poll: Callable[[float | None], list[int]],
+        patience: Callable[[], float],
+        poll: Callable[[float], list[int]],
         serve: Callable[[list[int]], None],
     ) -> None:
         """Wire the three steps of leading.
 
         Args:
-            patience: Called with the lock held: seconds that a poll may last, None for any time.
-            poll: Called without the lock, with the seconds; returns what is ready.
+            patience: Called with the lock held: seconds that a poll may last.
+            poll: Called without the lock, with these seconds at the most; returns what is ready.
             serve: Called with the lock held and with what is ready.
         """
         self._patience = patience
@@ -94,7 +94,7 @@ class Turn:
                         self._follow(left)
                         continue
                     self._leader = threading.get_ident()
-                    seconds = _least(left, self._patience())
+                    seconds = self._patience() if left is None else min(left, self._patience())
                 ready = self._poll(seconds)
                 with self.hold():
                     self._serve(ready)
@@ -156,7 +156,3 @@ class _Shield:
 
     def _note(self, number: int, frame: object) -> None:
         self._is_hit = True
-
-
-def _least(*seconds: float | None) -> float | None:
-    return min((value for value in seconds if value is not None), default=None)

@@ -25,11 +25,11 @@ from typing import Any
 from ..errors import PayloadError
 from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
 from ..retry import Call, begin_attempt
-from . import payload
+from . import failures, payload
 from .blocks import Block, encode_results
 from .board import BEGAN, CANCELLED, INDEX, RANGE
+from .failures import FailureRecord
 from .packets import Disconnected
-from .payload import FailureRecord
 from .reading import ItemReader
 from .transport import Drop, Load, LoadFailed, Parcel, Results, RunRange, Surroundings, Transport
 
@@ -76,7 +76,7 @@ class Worker:
         try:
             self._calls[message.job] = (load_call(self._transport, message), message.timeout)
         except BaseException as error:
-            self._transport.send(LoadFailed(message.job, payload.dump_error(error)))
+            self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
 
     def _run(self, message: RunRange) -> None:
         self._slot[RANGE] = message.range
@@ -192,7 +192,7 @@ class RangeRun:
             self._fail(outcome.error, outcome.attempts, outcome.kind)
 
     def _fail(self, error: BaseException, attempts: int = 1, kind: Kind = "exception") -> None:
-        self._failed[len(self._results)] = FailureRecord(payload.dump_error(error), attempts, kind)
+        self._failed[len(self._results)] = FailureRecord(failures.dump_error(error), attempts, kind)
         self._results.append(None)
 
     def _write(self) -> Block:
@@ -200,7 +200,7 @@ class RangeRun:
             return self._transport.write(encode_results(self._results, self._failed, self))
         except OSError as error:  # no memory for these results: the items fail, the worker goes on
             count = len(self._results)
-            failed = dict.fromkeys(range(count), FailureRecord(payload.dump_error(error), 1, "exception"))
+            failed = dict.fromkeys(range(count), FailureRecord(failures.dump_error(error), 1, "exception"))
             return self._transport.write(encode_results([None] * count, failed, self))
 
     def begin(self, position: int) -> None:
@@ -212,7 +212,7 @@ class RangeRun:
         index, kind = self._sent + position, type(self._results[position]).__name__
         refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
         refused.__cause__ = error
-        return FailureRecord(payload.dump_error(refused), 1, "unpicklable")
+        return FailureRecord(failures.dump_error(refused), 1, "unpicklable")
 
 
 def load_call(transport: Transport, message: Load) -> Call:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from .._engine import payload
+from .._engine import failures, payload
 from .._engine.blocks import EncodingFailed, encode_items
 from .._engine.board import MAX_WORKERS
 from .._engine.crew import name_exit
@@ -198,7 +198,7 @@ class Owner:
         return Failure(news.index, died, news.attempts, "crashed")
 
     def _cannot_load(self, news: LoadFailed) -> PayloadError:
-        cause = payload.load_error(news.error)
+        cause = failures.load_error(news.error)
         error = PayloadError(f"{self._label}: its function cannot be loaded in a worker: {describe(cause)}")
         error.__cause__ = cause
         return error
@@ -213,8 +213,8 @@ class Owner:
 
 def _failure(index: int, record: Any) -> Failure:
     """The failure behind a FailureRecord, or behind the exception of loading a result."""
-    if isinstance(record, payload.FailureRecord):
-        return Failure(index, payload.load_error(record.error), record.attempts, record.kind)
+    if isinstance(record, failures.FailureRecord):
+        return Failure(index, failures.load_error(record.error), record.attempts, record.kind)
     error = PayloadError(f"the result of item {index} cannot be unpickled in this process: {describe(record)}")
     error.__cause__ = record
     return Failure(index, error, kind="unpicklable")

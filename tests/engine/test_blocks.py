@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pocketflex._engine import payload
+from pocketflex._engine import failures
 from pocketflex._engine.blocks import Block, Encoded, EncodingFailed, Kind, encode_items, encode_results
-from pocketflex._engine.payload import FailureRecord
+from pocketflex._engine.failures import FailureRecord
 from pocketflex._engine.reading import ItemReader, read_results
 from pocketflex._engine.shm import Region
 
@@ -87,7 +87,7 @@ class Onlooker:
 
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         self.refused.append(position)
-        return FailureRecord(payload.dump_error(error), 1, "unpicklable")
+        return FailureRecord(failures.dump_error(error), 1, "unpicklable")
 
 
 def same(a: Any, b: Any) -> bool:
@@ -311,7 +311,7 @@ def test_a_result_that_cannot_be_unpickled_costs_no_other() -> None:
 
 def test_results_are_announced_before_they_are_pickled_and_refused_one_by_one() -> None:
     watch = Onlooker()
-    record = FailureRecord(payload.dump_error(ValueError("failed")), 2, "exception")
+    record = FailureRecord(failures.dump_error(ValueError("failed")), 2, "exception")
     block, memory = place(encode_results([[0], None, Opaque(TypeError("no")), [3]], {1: record}, watch))
     results, failed = read_results(block, memoryview(memory)[OFFSET:])
     assert watch.begun == [0, 2, 3]
@@ -322,7 +322,7 @@ def test_results_are_announced_before_they_are_pickled_and_refused_one_by_one() 
 
 
 def test_a_result_that_is_itself_a_failure_record_is_a_result() -> None:
-    record = FailureRecord(payload.dump_error(ValueError("x")), 1, "exception")
+    record = FailureRecord(failures.dump_error(ValueError("x")), 1, "exception")
     assert through_results([record, [1]]) == [record, [1]]
 
 

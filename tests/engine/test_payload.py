@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketflex._engine import payload
+from pocketflex._engine import failures, payload
 from pocketflex.errors import PayloadError, RemoteError
 
 
@@ -75,7 +75,7 @@ def raised(error: BaseException) -> BaseException:
 
 
 def there_and_back(error: BaseException) -> BaseException:
-    return payload.load_error(payload.dump_error(raised(error)))
+    return failures.load_error(failures.dump_error(raised(error)))
 
 
 def local_class() -> BaseException:
@@ -141,7 +141,7 @@ def test_the_remote_traceback_is_the_cause_and_has_the_chain() -> None:
         except LookupError as first:
             raise ValueError("the second") from first
     except ValueError as error:
-        arrived = payload.load_error(payload.dump_error(error))
+        arrived = failures.load_error(failures.dump_error(error))
     text = str(arrived.__cause__)
     assert 'raise LookupError("the first")' in text
     assert "the direct cause" in text
