@@ -74,10 +74,11 @@ class Dispatch:
         return Span(start, start + size)
 
     def seal(self, job: int, length: int) -> None:
-        """The input has ended: there are `length` items."""
+        """The input has ended: there are `length` items. What was planned beyond is no more."""
         state = self._jobs[job]
         state.is_sealed = True
         state.planned = length
+        state.again = deque(span for span in state.again if span.start < length)
 
     def offer(self, job: int, planned: Span, count: int) -> int:
         """The first `count` items of a planned span are encoded; returns the number of their range.

@@ -60,7 +60,7 @@ class Pool:
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
         self._retired = Retired(self._crew, self._dispatch)
-        self._turn = Turn(self._patience, self._poller.poll, self._serve)
+        self._turn = Turn(self._patience, self._poller.poll, self._serve, self._mend)
         self._numbers = count(1)
         self._pid = os.getpid()
         self._is_closed = False
@@ -297,6 +297,12 @@ class Pool:
         for member in self._crew:
             job.withdraw(member)
         self._retired.add(job.number, job.parcel)
+
+    def _mend(self) -> None:
+        """Start afresh: items may be lost, and nobody must wait for them."""
+        self._break(WorkerDiedError("a signal handler raised while the worker pool was at work in the main thread"))
+        for member in self._crew:
+            self._crew.kill(member.slot)
 
     def _break(self, error: WorkerDiedError) -> None:
         for job in self._jobs.values():

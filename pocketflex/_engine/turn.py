@@ -33,6 +33,7 @@ class Turn:
         patience: Callable[[], float],
         poll: Callable[[float], list[int]],
         serve: Callable[[list[int]], None],
+        mend: Callable[[], None],
     ) -> None:
         """Wire the three steps of leading.
 
@@ -40,10 +41,13 @@ class Turn:
             patience: Called with the lock held: seconds that a poll may last.
             poll: Called without the lock, with these seconds at the most; returns what is ready.
             serve: Called with the lock held and with what is ready.
+            mend: Called with the lock held when a signal handler of the user's has raised in the
+                middle of a change, so that half of it may be missing.
         """
         self._patience = patience
         self._poll = poll
         self._serve = serve
+        self._mend = mend
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._is_busy = False  # whether the holder of the lock is changing what it guards
@@ -64,6 +68,10 @@ class Turn:
             self._is_busy = True
             try:
                 yield
+            except BaseException as error:
+                if self._is_busy and not isinstance(error, Exception):
+                    self._mend()
+                raise
             finally:
                 try:
                     while self._deferred:
@@ -121,7 +129,7 @@ class Turn:
             self._changed.wait(left)
         finally:
             self._shield.up()
-            self._is_busy = True
+        self._is_busy = True  # not after an exception: what raises in the wait finds the state whole
 
     def _hand_on(self) -> None:
         if self._leader == threading.get_ident():

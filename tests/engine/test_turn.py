@@ -22,10 +22,11 @@ class Bench:
         self.polling = threading.Semaphore(0)  # released each time that a poll begins
         self.leaders: list[str] = []
         self.served: set[int] = set()
+        self.mended = 0
         self.asked: list[float | None] = []
         self.at_once = 0
         self.patience: float | None = None
-        self.turn = Turn(lambda: self.patience, self._poll, self._serve)
+        self.turn = Turn(lambda: self.patience, self._poll, self._serve, self._mend)
         self._threads: list[threading.Thread] = []
 
     def _poll(self, seconds: float | None) -> list[int]:
@@ -44,6 +45,9 @@ class Bench:
 
     def _serve(self, ready: list[int]) -> None:
         self.served.update(ready)
+
+    def _mend(self) -> None:
+        self.mended += 1
 
     def wait_for(self, number: int, name: str) -> threading.Thread:
         """A thread that leads or follows until `number` has been served."""
