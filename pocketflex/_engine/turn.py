@@ -49,7 +49,7 @@ class Turn:
         self._serve = serve
         self._mend = mend
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._followers: list[threading.Lock] = []
         self._is_busy = False  # whether the holder of the lock is changing what it guards
         self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
@@ -93,21 +93,32 @@ class Turn:
         `is_done` is asked with the lock held.
         """
         while True:
+            news = None
             try:
                 with self.hold():
                     left = None if deadline is None else deadline - time.monotonic()
                     if is_done() or (left is not None and left <= 0):
                         return
                     if self._leader:
-                        self._follow(left)
-                        continue
-                    self._leader = threading.get_ident()
-                    seconds = self._patience() if left is None else min(left, self._patience())
-                ready = self._poll(seconds)
-                with self.hold():
-                    self._serve(ready)
+                        news = self._follow()
+                    else:
+                        self._leader = threading.get_ident()
+                        seconds = self._patience() if left is None else min(left, self._patience())
+                if news is None:
+                    ready = self._poll(seconds)
+                    with self.hold():
+                        self._serve(ready)
+                else:
+                    news.acquire(timeout=-1 if left is None else left)
             finally:
                 self._hand_on()
+
+    def _follow(self) -> threading.Lock:
+        """A lock that is released at the next news. Not a Condition: Ctrl-C in its Python code would break it."""
+        news = threading.Lock()
+        news.acquire()
+        self._followers.append(news)
+        return news
 
     def glance(self) -> None:
         """Serve what is ready already, unless somebody leads."""
@@ -122,20 +133,20 @@ class Turn:
         finally:
             self._hand_on()
 
-    def _follow(self, left: float | None) -> None:
-        self._is_busy = False
-        self._shield.down()
-        try:
-            self._changed.wait(left)
-        finally:
-            self._shield.up()
-        self._is_busy = True  # not after an exception: what raises in the wait finds the state whole
-
     def _hand_on(self) -> None:
-        if self._leader == threading.get_ident():
-            with self._lock:
-                self._leader = 0
-                self._changed.notify_all()
+        """If this thread leads, stop: whoever follows has news, or takes the lead."""
+        is_interrupted = False
+        while self._leader == threading.get_ident():
+            try:
+                with self.hold():
+                    followers, self._followers = self._followers, []
+                    for news in followers:
+                        news.release()
+                    self._leader = 0
+            except KeyboardInterrupt:  # not before the lead is handed on, or others would wait for ever
+                is_interrupted = True
+        if is_interrupted:
+            raise KeyboardInterrupt
 
 
 class _Shield:
