@@ -29,7 +29,7 @@ class BatchOptions:
             worker that runs longer is killed. Where items run in this process they cannot be
             stopped: an item that took longer fails once it ends.
         ordered: Deliver results in input order (True) or as they come (False).
-        progress: Show a progress bar that counts items; needs ``pip install pocketflex[progress]``.
+        progress: Show a progress bar that counts items; needs tqdm.
         executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
         crash_retries: How often an item is tried again after it has ended its worker process.
     """
@@ -86,6 +86,7 @@ class BatchOptions:
 
 
 _FOREVER = 1e9  # seconds, 30 years
+_OTHER_NAMES = dict.fromkeys(("processes", "n_jobs", "jobs", "workers", "num_workers"), "max_workers")
 OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))
 
 
@@ -93,7 +94,9 @@ def check_names(given: Mapping[str, Any]) -> None:
     """Raise OptionError, with the nearest known name, if an option does not exist."""
     for name in given:
         if name not in OPTION_NAMES:
-            near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+            near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, OPTION_NAMES, n=1)
+            if name in ("max_retries", "wait"):
+                raise OptionError(f"{name!r} is no option of a call: it belongs to the node, as in MyNode({name}=3)")
             hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(OPTION_NAMES)}"
             raise OptionError(f"unknown option {name!r}: {hint}")
 

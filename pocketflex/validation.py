@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from .async_node import AsyncBatchNode, AsyncNode
+from .batch_node import BatchNode
 from .errors import OptionError
 from .node import BaseNode, Node, is_default
 from .retry import Retry
@@ -24,7 +25,7 @@ _SYNC_PHASES = ("prep", "exec", "exec_item", "exec_chunk", "exec_fallback", "pos
 
 def check_node(node: BaseNode[Any, Any, Any]) -> list[str]:
     """Everything that is wrong with one node, each problem in one line."""
-    checks = (_check_edges, _check_retries, _check_sync, _check_async, _check_actions)
+    checks = (_check_edges, _check_retries, _check_items, _check_sync, _check_async, _check_actions)
     return [f"{label_of(node)}: {problem}" for check in checks for problem in check(node)]
 
 
@@ -40,6 +41,19 @@ def _check_retries(node: BaseNode[Any, Any, Any]) -> Iterator[str]:
             Retry(node.max_retries, node.wait)
         except OptionError as error:
             yield str(error)
+
+
+def _check_items(node: BaseNode[Any, Any, Any]) -> Iterator[str]:
+    """A batch node that does nothing with its items: most often a misspelt method."""
+    if isinstance(node, AsyncBatchNode):
+        wanted: tuple[str, ...] = ("exec_item_async", "exec_async", "exec_item", "exec")
+    elif isinstance(node, BatchNode):
+        wanted = ("exec_item", "exec_chunk", "exec")
+    else:
+        return
+    methods = (getattr(node, name, None) for name in wanted)
+    if all(method is None or is_default(method) for method in methods):
+        yield f"it has no {wanted[0]}, so all of its results would be None"
 
 
 def _check_sync(node: BaseNode[Any, Any, Any]) -> Iterator[str]:

@@ -56,6 +56,9 @@ class Prep(pf.Node):
         return json.loads("{")
 
 class NotIterable(pf.BatchNode):
+    def exec_item(self, item):
+        return item
+
     def prep(self, shared):
         return 3
 

@@ -194,3 +194,12 @@ def test_a_parallel_batch_flow_takes_sync_nodes_only() -> None:
     flow = Flow(start=ParallelBatchFlow(start=AsyncFlow(start=AsyncNode())))
     with pytest.raises(FlowError, match="node ParallelBatchFlow: node AsyncNode is async"):
         run(flow)
+
+
+def test_a_batch_node_that_does_nothing_with_its_items_is_refused() -> None:
+    class Misspelt(BatchNode[Any, Any, Any]):
+        def exec_itm(self, item: int) -> int:
+            return item
+
+    with pytest.raises(FlowError, match=r"Misspelt: it has no exec_item, so all of its results would be None"):
+        run(Flow(start=Misspelt), {})

@@ -49,4 +49,4 @@ def open_bar(wanted: bool, label: str, total: int | None) -> Bar:
             bar: Any = tqdm(total=total, desc=label, unit="item")
             return bar  # type: ignore[no-any-return]
     except ImportError as error:
-        raise BackendUnavailableError("progress=True needs tqdm: pip install 'pocketflex[progress]'") from error
+        raise BackendUnavailableError("progress=True needs tqdm: pip install tqdm") from error
