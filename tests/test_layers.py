@@ -65,11 +65,13 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("failures",),
     ("board", "blocks", "dispatch"),
     ("transport", "source", "reading"),
-    ("socket_transport", "worker"),
+    ("socket_transport", "loading"),
+    ("worker",),
+    ("nursery",),
     ("spawner",),
     ("crew",),
     ("job",),
-    ("deadlines", "retired"),
+    ("deadlines", "retired", "staff"),
     ("pool",),
     ("home",),
 )
@@ -89,7 +91,7 @@ SOLE_IMPORTERS = {
     "tqdm": ("observe.progress",),
     "subprocess": ("_engine.spawner",),
     "multiprocessing": (),
-    "ctypes": ("_engine.spawner",),
+    "ctypes": ("_engine.nursery",),
     "mmap": ("_engine.shm",),
 }
 NEVER_AT_THE_TOP = ("numpy", "psutil", "tqdm", "ctypes")

@@ -20,11 +20,12 @@ The files in the order of an item's life:
       retired         jobs that ended before their items did
       deadlines       items that run longer than `timeout`
       turn, poller    which thread waits for all of them, and on what
-      crew            the workers as the parent sees them: hired, watched, killed, replaced
+      crew            the workers as the parent sees them: hired, watched, killed
+      staff           how many there are, and what their ends cost
       home            the one pool of this process: made at first use, ended at exit, dropped by a fork
     transport         the messages and the protocol; socket_transport and packets carry them
-    spawner           forks, kills and reaps
-    worker            runs a range; board is where it says which item it is at
+    spawner           the process that forks, kills and reaps; nursery is what runs in it
+    worker            runs a range; loading gives it the callable, board is where it says which item it is at
     reading           bytes to items (worker) and to results (parent)
     sizing            how many workers, how many threads each
 

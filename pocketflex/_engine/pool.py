@@ -23,10 +23,10 @@ from itertools import count
 
 from ..errors import WorkerDiedError
 from .blocks import Encoded
-from .crew import Crew, Departed, Member, most_workers, name_exit
+from .crew import Crew, Member
 from .deadlines import Deadlines
 from .dispatch import Dispatch
-from .job import Arrived, Blamed, Broken, PoolJob
+from .job import Arrived, PoolJob
 from .pace import BUDGET
 from .packets import Disconnected
 from .payload import Pickled
@@ -35,14 +35,9 @@ from .ranges import Limits, Span
 from .retired import GRACE, Retired
 from .shm import Arena
 from .socket_transport import store_parcel, write_block
+from .staff import Staff
 from .transport import LoadFailed, Results, RunRange, Surroundings
 from .turn import Turn
-
-_MOST_FUTILE_DEATHS = 8  # deaths of workers before they ran an item of a job, besides one for each worker
-
-
-def _usable_workers(limits: Limits) -> int:
-    return limits.max_workers if limits.length is None else min(limits.max_workers, limits.length)
 
 
 class Pool:
@@ -60,6 +55,7 @@ class Pool:
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
         self._retired = Retired(self._crew, self._dispatch)
+        self._staff = Staff(self._crew, self._dispatch, self._jobs, self._read)
         self._turn = Turn(self._patience, self._poller.poll, self._serve, self._mend)
         self._numbers = count(1)
         self._pid = os.getpid()
@@ -92,7 +88,7 @@ class Pool:
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
             try:
-                self._hire()
+                self._staff.hire()
             except OSError:
                 self._retire(job)
                 raise
@@ -169,7 +165,7 @@ class Pool:
         """End all workers and give all memory back; jobs under way fail."""
         with self._turn.hold():
             self._is_closed = True
-            self._break(WorkerDiedError("the worker pool was shut down while the job ran"))
+            self._staff.give_up(WorkerDiedError("the worker pool was shut down while the job ran"))
             for job in list(self._jobs.values()):
                 self._retire(job)
             for member in self._crew:
@@ -184,9 +180,11 @@ class Pool:
     # --- serving, with the lock held ----------------------------------------------------------
 
     def _serve(self, ready: list[int]) -> None:
+        if self._is_closed:  # while this thread polled: what it found is gone
+            return
         for fd in ready:
             if self._crew.is_news(fd):
-                self._bury()
+                self._staff.settle()
             elif member := self._crew.find(fd):
                 self._read(member)
         self._deadlines.enforce()
@@ -214,63 +212,6 @@ class Pool:
                 job.inbox.append(Arrived(member.transport, results))
         if results.is_last:
             self._dispatch.finish(member.slot, results.range, results.seconds)
-            self._retired.free()
-
-    def _bury(self) -> None:
-        """Settle what the workers' ends cost and replace them, unless that proves to be futile."""
-        ended = self._crew.departed()
-        for departed in ended:
-            self._settle(departed)
-        if not any(departed.reason for departed in ended):
-            self._replace()
-        elif not len(self._crew):  # else go on with the workers that there are: more cannot be had
-            self._break(WorkerDiedError(next(departed.reason for departed in ended if departed.reason)))
-
-    def _settle(self, departed: Departed) -> None:
-        """Take from a worker that has ended what it still sent, and see what its end costs."""
-        member = departed.member
-        self._read(member)
-        member.transport.close()
-        is_timeout = member.condemned == (departed.range, departed.index)
-        is_innocent = member.is_dismissed and not is_timeout  # what it ran when the kill arrived is not to blame
-        index = -1 if is_innocent else departed.index
-        if index < 0 and not is_innocent:
-            self._count_futile(departed)
-        for blame in self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout):
-            self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
-        self._retired.free()
-
-    def _count_futile(self, departed: Departed) -> None:
-        """Charge a worker that ended before it ran an item to the job whose range it had."""
-        held = self._dispatch.held(departed.member.slot)
-        job = self._jobs.get(held.job) if held else None
-        if job is None:
-            return
-        job.futile_deaths += 1
-        if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
-            how = departed.reason or name_exit(departed.code)
-            job.inbox.append(Broken(WorkerDiedError(f"workers end before they run an item, again and again: {how}")))
-
-    def _hire(self) -> None:
-        """Have as many workers as the largest job can use, or as can be had.
-
-        Raises:
-            OSError: Not even one can be had.
-        """
-        wanted = [_usable_workers(job.limits) for job in self._jobs.values()]
-        while len(self._crew) < min(max(wanted, default=0), most_workers()):
-            try:
-                self._dispatch.join(self._crew.hire().slot)
-            except OSError:
-                if not len(self._crew):
-                    raise
-                return
-
-    def _replace(self) -> None:
-        try:
-            self._hire()
-        except OSError as error:
-            self._break(WorkerDiedError(f"no worker process can be started any more: {error}"))
 
     def _assign(self) -> None:
         for send in self._dispatch.assign():
@@ -300,10 +241,8 @@ class Pool:
 
     def _mend(self) -> None:
         """Start afresh: items may be lost, and nobody must wait for them."""
-        self._break(WorkerDiedError("a signal handler raised while the worker pool was at work in the main thread"))
+        self._staff.give_up(
+            WorkerDiedError("a signal handler raised while the worker pool was at work in the main thread")
+        )
         for member in self._crew:
             self._crew.kill(member.slot)
-
-    def _break(self, error: WorkerDiedError) -> None:
-        for job in self._jobs.values():
-            job.inbox.append(Broken(error))

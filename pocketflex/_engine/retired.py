@@ -34,7 +34,7 @@ class Retired:
     def add(self, job: int, parcel: Parcel) -> None:
         """A job has ended."""
         self._leaving[job] = _Leaving(parcel, time.monotonic() + GRACE)
-        self.free()
+        self._free()
 
     def patience(self) -> float:
         """Seconds until the grace of a job ends, infinite if there is none."""
@@ -42,7 +42,8 @@ class Retired:
         return max(0.0, min(left, default=math.inf))
 
     def enforce(self) -> None:
-        """Dismiss the workers of the jobs whose grace has ended."""
+        """Forget the jobs that no worker runs any more, and dismiss the workers of those whose grace has ended."""
+        self._free()
         for number, job in self._leaving.items():
             if not job.is_dismissed and time.monotonic() >= job.deadline:
                 job.is_dismissed = True
@@ -55,8 +56,8 @@ class Retired:
             if held is not None and held.job == job and not self._crew[slot].is_dismissed:
                 self._crew.kill(slot)
 
-    def free(self) -> None:
-        """Give back what no worker can be reading any more."""
+    def _free(self) -> None:
+        # what no worker can be reading any more
         for number in [number for number in self._leaving if not self._dispatch.holders(number)]:
             parcel = self._leaving.pop(number).parcel
             self._crew.arena.free(parcel.region)

@@ -1,8 +1,8 @@
-"""The spawner: one small single-threaded process that forks workers on request.
+"""The spawner: one small single-threaded process that forks workers on request. Here is the parent's side.
 
     parent ── Popen ──▶ spawner ── fork ──▶ worker, worker, ...
        Fork(slot) + socket ──▶
-       Kill(slot)          ──▶
+       Kill(slot)          ──▶                (nursery.py: what runs in the spawner)
                            ◀── Exited(slot, exit code)
 
 Why not fork from the parent: it may have threads, whose locks a fork copies in any state. Why not
@@ -19,59 +19,25 @@ The spawner is in a session of its own, so that Ctrl-C in a terminal reaches the
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
-import select
-import signal
 import socket
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from .board import Board
+from .nursery import Exited, Fork, Kill
 from .packets import Disconnected, open_pair, receive_packet, send_packet
-from .shm import Arena
-from .socket_transport import SocketTransport
 
 _BOOT = (
-    "import sys; sys.path[:] = sys.argv[4:]; from pocketflex._engine.spawner import main; "
+    "import sys; sys.path[:] = sys.argv[4:]; from pocketflex._engine.nursery import main; "
     "main(*map(int, sys.argv[1:4]))"
 )
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-class Fork(NamedTuple):
-    """To the spawner: fork a worker for a slot of the board; its socket comes along."""
-
-    slot: int
-
-
-class Kill(NamedTuple):
-    """To the spawner: end the worker of a slot with SIGKILL, if it still runs."""
-
-    slot: int
-
-
-class Exited(NamedTuple):
-    """From the spawner: a worker has ended.
-
-    Attributes:
-        slot: Its slot.
-        code: Its exit code, or minus the number of the signal that ended it.
-        reason: Why it could not be started, empty if it ran.
-    """
-
-    slot: int
-    code: int
-    reason: str = ""
 
 
 class Spawner:
-    """The parent's side."""
+    """The process, as its parent sees it."""
 
     def __init__(self, board: Board, environ: dict[str, str]) -> None:
         """Start the process; it becomes ready in the background, requests wait in its socket.
@@ -87,6 +53,7 @@ class Spawner:
                 pass_fds=(theirs.fileno(), board.descriptor),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                cwd=None if _has_folder() else "/",  # Python 3.13 cannot start in one that has been deleted
                 env=environ,
             )
 
@@ -129,6 +96,14 @@ class Spawner:
             send_packet(self._socket, pickle.dumps(request), descriptors)
 
 
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
 def _interpreter_flags() -> list[str]:
     """What of this interpreter's command line changes what code does."""
     flags = ["-O"] * sys.flags.optimize + ["-I"] * sys.flags.isolated
@@ -136,132 +111,3 @@ def _interpreter_flags() -> list[str]:
     if sys.flags.utf8_mode:
         flags.append("-Xutf8")
     return flags
-
-
-def main(connection: int, board: int, parent: int) -> None:
-    """The spawner's process, started with two inherited descriptors and its parent's pid."""
-    while (filler := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass  # takes the place of a standard stream that the parent had closed
-    os.close(filler)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, ended workers could not be waited for
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        parent_end = os.pidfd_open(parent)
-    except ProcessLookupError:
-        return
-    if os.getppid() != parent:
-        return  # it ended while this process started
-    with socket.socket(fileno=connection) as parent_socket:
-        Nursery(parent_socket, Board.inherit(board)).run(parent_end)
-
-
-class Nursery:
-    """The spawner's side: forks, kills and reaps."""
-
-    def __init__(self, connection: socket.socket, board: Board) -> None:
-        from . import worker  # what every worker needs is imported once, before the first fork
-
-        self._serve: type[worker.Worker] = worker.Worker
-        self._socket = connection
-        self._board = board
-        self._die_with_parent = _load_prctl()
-        self._slots: dict[int, int] = {}  # pidfd -> slot
-        self._pids: dict[int, int] = {}  # slot -> pid
-        self._poll = select.poll()
-
-    def run(self, parent_end: int) -> None:
-        """Serve until the parent is gone, then leave no worker behind."""
-        gc.freeze()  # workers share these objects' pages; a collection would copy them
-        self._poll.register(self._socket, select.POLLIN)
-        self._poll.register(parent_end, select.POLLIN)
-        while self._serve_once(parent_end):
-            pass
-        for pid in self._pids.values():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self._pids.values():
-            os.waitpid(pid, 0)
-
-    def _serve_once(self, parent_end: int) -> bool:
-        for fd, _ in self._poll.poll():
-            if fd == parent_end:
-                return False
-            if fd in self._slots:
-                self._reap(fd)
-            elif not self._obey():
-                return False
-        return True
-
-    def _obey(self) -> bool:
-        try:
-            received = receive_packet(self._socket, block=True)
-        except Disconnected:
-            return False
-        assert received is not None  # it blocks
-        request, descriptors = pickle.loads(received[0]), received[1]
-        if isinstance(request, Kill):
-            if request.slot in self._pids:
-                os.kill(self._pids[request.slot], signal.SIGKILL)  # not reaped yet, so the pid is its own
-            return True
-        try:
-            self._fork(request.slot, *descriptors)
-        except (OSError, TypeError) as error:  # TypeError: there was no room for the descriptor, which the kernel drops
-            self._tell(Exited(request.slot, 1, f"a worker process could not be started: {error}"))
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        return True
-
-    def _fork(self, slot: int, connection: int) -> None:
-        spawner = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(slot, connection, spawner)
-        try:
-            end = os.pidfd_open(pid)
-        except OSError:  # no descriptor is left: what cannot be watched must not run
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
-        self._pids[slot] = pid
-        self._slots[end] = slot
-        self._poll.register(end, select.POLLIN)
-
-    def _become_worker(self, slot: int, connection: int, spawner: int) -> None:
-        code = 70  # EX_SOFTWARE: the worker itself is broken
-        try:
-            self._die_with_parent()
-            if os.getppid() == spawner:
-                _close_all_but(connection, self._board.descriptor)
-                transport = SocketTransport(socket.socket(fileno=connection), Arena())
-                self._serve(transport, self._board.slot(slot)).serve()
-                code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-
-    def _reap(self, end: int) -> None:
-        self._poll.unregister(end)
-        os.close(end)
-        slot = self._slots.pop(end)
-        _, status = os.waitpid(self._pids.pop(slot), 0)
-        self._tell(Exited(slot, os.waitstatus_to_exitcode(status)))
-
-    def _tell(self, event: Exited) -> None:
-        with suppress(Disconnected):  # the parent is gone, which the poll reports next
-            send_packet(self._socket, pickle.dumps(event))
-
-
-def _load_prctl() -> Callable[[], None]:
-    import ctypes  # here and not in the worker: it costs 5 ms
-
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _close_all_but(*kept: int) -> None:
-    lowest = 3
-    for fd in sorted(kept):
-        os.closerange(lowest, fd)
-        lowest = fd + 1
-    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))

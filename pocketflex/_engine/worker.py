@@ -15,7 +15,6 @@ One thread, no lock, no signal handler: a worker can be killed at any moment and
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,13 +24,14 @@ from typing import Any
 from ..errors import PayloadError
 from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
 from ..retry import Call, begin_attempt
-from . import failures, payload
+from . import failures
 from .blocks import Block, encode_results
 from .board import BEGAN, CANCELLED, INDEX, RANGE
 from .failures import FailureRecord
+from .loading import load_call
 from .packets import Disconnected
 from .reading import ItemReader
-from .transport import Drop, Load, LoadFailed, Parcel, Results, RunRange, Surroundings, Transport
+from .transport import Drop, Load, LoadFailed, Results, RunRange, Transport
 
 _FLUSH = 0.045  # seconds; sending costs up to 0.5 ms, and a range that lasts as planned sends once, at its end
 _LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
@@ -213,39 +213,6 @@ class RangeRun:
         refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
         refused.__cause__ = error
         return FailureRecord(failures.dump_error(refused), 1, "unpicklable")
-
-
-def load_call(transport: Transport, message: Load) -> Call:
-    """The callable of a job, loaded where its caller stands.
-
-    Raises:
-        BaseException: Whatever importing and unpickling it raises.
-    """
-    parcel = message.parcel
-    surroundings, spans, data = pickle.loads(transport.view(parcel.region)[: parcel.nbytes])
-    transport.forget(parcel.region)
-    _enter(surroundings)
-    call: Call = payload.load(data, _buffers(transport, parcel, spans))
-    return call
-
-
-def _buffers(transport: Transport, parcel: Parcel, spans: list[tuple[int, int]]) -> list[Any]:
-    if parcel.buffers is None:
-        return []
-    import numpy as np  # buffers come from arrays, which need it anyway
-
-    memory = np.frombuffer(transport.private(parcel.buffers), np.uint8)
-    transport.forget(parcel.buffers)  # the arrays keep the private mapping, and nothing the shared one
-    return [memory[offset : offset + nbytes] for offset, nbytes in spans]
-
-
-def _enter(surroundings: Surroundings) -> None:
-    if surroundings.folder:
-        os.chdir(surroundings.folder)
-    sys.path[:], sys.argv[:] = surroundings.path, surroundings.argv
-    if surroundings.environ != os.environ:
-        os.environ.clear()
-        os.environ.update(surroundings.environ)
 
 
 def _unreadable(index: int, error: BaseException) -> PayloadError:

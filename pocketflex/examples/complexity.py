@@ -77,7 +77,8 @@ class Measure(pf.BatchNode[Shared, tuple[str, str], SourceFile]):
         lines = len(source.splitlines())
         try:
             return SourceFile(file, lines, functions_of(parse(source)))
-        except (SyntaxError, ValueError, RecursionError) as error:  # ValueError: null bytes, bad encoding
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            # ValueError: null bytes, bad encoding; the other two: nested too deeply for the parser
             return SourceFile(file, lines, error=f"{type(error).__name__}: {error}")
 
     def post(self, shared: Shared, items: object, measured: list[SourceFile]) -> tuple[str, Shared]:
