@@ -27,6 +27,8 @@ import pocketflex as pf
 # the same examples in every run: a test that fails does so again, and for everybody
 settings.register_profile("pocketflex", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("pocketflex")
+# a shell starts what runs in its background with Ctrl-C ignored, and the scripts would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Script = subprocess.CompletedProcess[str]
 RunScript = Callable[..., Script]
