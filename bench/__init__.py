@@ -1,1 +1,1 @@
-"""Benchmarks: one question a file; see README.md."""
+"""The benchmark: pocketflex and its peers on the same work in the same run; see README.md."""

@@ -1,81 +1,128 @@
-"""The work: each workload is a function and its items."""
+"""The table of workloads: a load, how it is measured, and who takes part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from time import perf_counter
-from typing import Any
 
-import numpy as np
+from .gauges import CALL, COLD, FIRST_CALL, GROWTH, ROUND_TRIP, SECOND, WOKEN_ROUND_TRIP, Gauge
+from .loads.arrays import ARRAYS, ROW_ROOTS, ROW_SUMS
+from .loads.load import Load
+from .loads.plain import (
+    BYTES_IN,
+    BYTES_OUT,
+    COARSE,
+    EVEN,
+    MANY_NO_OPS,
+    NAPS,
+    NO_OPS,
+    ONE,
+    SKEWED,
+    TINY_NUMBERS,
+    TINY_STRINGS,
+)
+from .peers import LOOPS, POOLS, PROCESSES
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A function and the items that it is called with.
+    """One row of figures.
 
     Attributes:
-        name: What it is, for tables.
-        function: Called with one item.
-        items: A list, or an ndarray whose rows are the items.
-        chunksizes: What peers with a fixed chunk size are tried with; the best counts.
+        title: What is done.
+        group: The table of the report that it belongs to.
+        load: Function and items.
+        gauge: How it is measured.
+        peers: Who takes part.
+        rounds: At the most so many rounds; None is as many as the run has.
     """
 
-    name: str
-    function: Callable[[Any], Any]
-    items: Any
-    chunksizes: tuple[int, ...]
+    title: str
+    group: str
+    load: Load
+    gauge: Gauge
+    peers: tuple[str, ...]
+    rounds: int | None = None
 
 
-def square(number: int) -> int:
-    """One multiplication: all the rest is overhead."""
-    return number * number
+_ITEMS, _ARRAYS, _CALLS, _LOOP, _MEMORY = "Items", "Arrays and bytes", "Calls", "Event loop", "Growth of memory"
+_PLAIN = ("serial", "map", "pocketflex")
+_HOLDING_GIL = ("serial", "pocketflex", *PROCESSES)  # threads would take as long as the loop
+_LETTING_GO = ("serial", "pocketflex", "threads", *PROCESSES)
+_AWAITING = ("pocketflex-async", *LOOPS)
+
+WORKLOADS: dict[str, Workload] = {
+    "W1": Workload(
+        "`str.upper`, 1 M short strings",
+        _ITEMS,
+        TINY_STRINGS,
+        CALL,
+        (*_PLAIN, "pocketflex-inside", "threads", *PROCESSES),
+    ),
+    "W2": Workload(
+        "`x * x`, 1 M ints",
+        _ITEMS,
+        TINY_NUMBERS,
+        CALL,
+        (*_PLAIN, "pocketflex-inside", "pocketflex-array", "threads", *PROCESSES),
+    ),
+    "W3": Workload("20,000 items of 100 us", _ITEMS, EVEN, CALL, (*_HOLDING_GIL, "pocketflex-inside")),
+    "W4": Workload("1,000 items, cost 1:1000, dearest last, 4 s", _ITEMS, SKEWED, CALL, _HOLDING_GIL),
+    "W5": Workload("80 items of 50 ms", _ITEMS, COARSE, CALL, _HOLDING_GIL),
+    "W64": Workload("W3 with 64 workers", _ITEMS, EVEN, CALL, ("pocketflex", "pocketflex-64")),
+    "W6r": Workload("row sums, 32,768 rows of 256 MB", _ARRAYS, ROW_SUMS, CALL, (*_LETTING_GO, "pocketflex-array")),
+    "W6m": Workload(
+        "`np.sqrt(row)`, 32,768 rows of 256 MB", _ARRAYS, ROW_ROOTS, CALL, (*_LETTING_GO, "pocketflex-array")
+    ),
+    "W6n": Workload("`np.sqrt`, list of 2,000 arrays of 128 KB", _ARRAYS, ARRAYS, CALL, _LETTING_GO),
+    "W6n-cold": Workload(
+        "W6n, first call of a process", _ARRAYS, ARRAYS, FIRST_CALL, ("serial", "pocketflex", *POOLS), 3
+    ),
+    "W7i": Workload("`zlib.crc32`, 500 x 1 MB of bytes", _ARRAYS, BYTES_IN, CALL, _LETTING_GO),
+    "W7o": Workload("500 x 1 MB of bytes made", _ARRAYS, BYTES_OUT, CALL, _LETTING_GO),
+    "W8": Workload(
+        "one item there and back", _CALLS, ONE, ROUND_TRIP, ("pocketflex", "pocketflex-inside", "threads", *PROCESSES)
+    ),
+    "W8-woken": Workload(
+        "the same after a pause of 5 ms", _CALLS, ONE, WOKEN_ROUND_TRIP, ("pocketflex", "threads", *POOLS), 3
+    ),
+    "cold": Workload("first call of a process", _CALLS, ONE, COLD, ("pocketflex", *PROCESSES), 3),
+    "cold-second": Workload(
+        "second call, another function", _CALLS, ONE, SECOND, ("pocketflex", "pool", "executor", "joblib"), 3
+    ),
+    "W10": Workload("200,000 coroutines that do nothing", _LOOP, NO_OPS, CALL, _AWAITING),
+    "W10-sleep": Workload("10,000 x `sleep(0.01)`, 1,000 at once", _LOOP, NAPS, CALL, _AWAITING),
+    "W10-memory": Workload(
+        "1 M coroutines that do nothing", _MEMORY, MANY_NO_OPS, GROWTH, ("pocketflex-async", "gather", "pocketflow"), 1
+    ),
+    "W11-W1": Workload(
+        "`str.upper`, 1 M short strings",
+        _MEMORY,
+        TINY_STRINGS,
+        GROWTH,
+        ("serial", "pocketflex", "pool", "executor", "joblib", "ray"),
+        2,
+    ),
+    "W11-W6m": Workload(
+        "`np.sqrt(row)`, 32,768 rows of 256 MB",
+        _MEMORY,
+        ROW_ROOTS,
+        GROWTH,
+        ("serial", "pocketflex", "pocketflex-array", "pool", "joblib", "dask"),
+        2,
+    ),
+}
 
 
-@cache
-def spins() -> int:
-    """Loop turns that take 100 us on this machine."""
-    turns = 20_000
-    begun = perf_counter()
-    burn(turns)
-    return max(1, int(turns * 100e-6 / (perf_counter() - begun)))
+def select(wanted: list[str]) -> list[str]:
+    """Keys of the workloads wanted: ``W6`` and ``W10`` mean all that begin so, nothing means all.
 
-
-def burn(turns: int) -> int:
-    """Plain Python arithmetic, holding the GIL."""
-    total = 0
-    for number in range(turns):
-        total += number * number
-    return total
-
-
-def row_norm(row: Any) -> float:
-    """A few passes over a row, in numpy."""
-    return float(np.sqrt(np.abs(np.sin(row))).sum())
-
-
-def row_sum(row: Any) -> float:
-    """One pass over a row: as fast as memory can be read."""
-    return float(row.sum())
-
-
-def tiny() -> Workload:
-    """A million items of 30 ns each."""
-    return Workload("x * x, 1 M ints", square, list(range(1_000_000)), (1_000, 10_000, 50_000))
-
-
-def small() -> Workload:
-    """Twenty thousand items of 100 us each."""
-    return Workload("20,000 items of 100 us", burn, [spins()] * 20_000, (1, 10, 100))
-
-
-def rows(function: Callable[[Any], float] = row_sum) -> Workload:
-    """The rows of a 256 MB array."""
-    array = np.random.default_rng(0).random((2_000, 16_384))
-    return Workload(f"{function.__name__}, 2,000 rows of 256 MB", function, array, (1, 16, 64))
-
-
-def all_workloads() -> list[Workload]:
-    """Every workload, made now."""
-    return [tiny(), small(), rows(), rows(row_norm)]
+    Raises:
+        KeyError: There is no such workload.
+    """
+    found = []
+    for name in wanted:
+        matching = [name] if name in WORKLOADS else [key for key in WORKLOADS if key.rstrip("rmnio") == name]
+        if not matching:
+            raise KeyError(name)
+        found += [key for key in WORKLOADS if key in matching or any(key.startswith(f"{one}-") for one in matching)]
+    return [key for key in WORKLOADS if key in found] if wanted else list(WORKLOADS)

@@ -1,151 +1,219 @@
-"""Items and results as bytes in shared memory: three ways to write a block. reading.py reads them.
+"""Blocks: items and results as bytes in shared memory. reading.py reads them.
 
-    kind      for                                  layout of the region
-    SCALARS   a list of exact str, int, float,     one marshal of the list
-              bytes, bool, complex or None
-    ROWS      rows of an ndarray without objects   the rows, C order; dtype and shape in `meta`
-    PICKLED   everything else, and failures        table | pickles | buffers | classes
+A block is a header, a table of grains, then the grains, each of which can be read without the
+others. All numbers are 64-bit integers in the machine's byte order; offsets count from the block.
 
-The table of a PICKLED block is unsigned 64-bit integers in the machine's byte order: for each
-entry its tag (0 value, 1 failure), the end of its pickle and the end of its list of buffers; then
-for each buffer its offset and length. Offsets count from the start of the region. Every entry is a
-pickle of its own, so that one that cannot be loaded costs no other, and each can be read alone;
-only the classes that travel by value are pickled together, once a block.
+    word 0      1 while the reader of a block of results has it (shm.py), else 0
+    word 1      number of grains
+    word 2, 3   offset and length of the notes: a pickle of what the grains have in common
+    word 4...7  unused
+    word 8...   for each grain: how it is written, offset, length in bytes, number of entries
 
-Only exact types are written as SCALARS: what arrives is what was sent. marshal is five times faster
-than pickle here, and both ends are always the same interpreter.
+    grain      for                                      bytes
+    columns    a list of one exact type: int64, float,  native/README.md
+               str, bytes, None, bool
+    MARSHAL    a list of mixed exact types of these     one marshal of the list
+    ROWS       rows of an ndarray without objects;      the rows, C order; dtype, shape of a row and
+    ARRAYS     a list of ndarrays of one form           whether they may be written to in the notes
+    PICKLED    everything else, and failures            table | pickles | buffers
+
+The table of a PICKLED grain: for each entry its tag (0 value, 1 failure), the end of its pickle and
+the end of its list of buffers; then for each buffer its offset and length, all counted from the
+grain. Every entry is a pickle of its own, so that one that cannot be loaded costs no other; only the
+classes that travel by value are pickled together, once a block, in the notes.
+
+Only exact types are written as columns or by marshal: what arrives is what was sent. marshal is five
+times faster than pickle here, and both ends are always the same interpreter.
 """
 
 from __future__ import annotations
 
 import marshal
+import pickle
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
-from . import payload
+from . import native, payload
+from .arrays import are_alike
 from .failures import FailureRecord
-from .shm import Region, round_up
+from .shm import Arena, Region, round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
+_COLUMNS = frozenset({str, int, float, bytes, bool, type(None)})
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
 FAILURE = 1  # the tag of a failure in a table
+HEADER, ENTRY = 8, 4  # words
 
 
-class Kind(IntEnum):
-    """How a block is written."""
+class Form(IntEnum):
+    """How a grain is written, besides the columns of the native core."""
 
-    SCALARS = 0
-    ROWS = 1
-    PICKLED = 2
+    MARSHAL = 16
+    ROWS = 17
+    ARRAYS = 18
+    PICKLED = 19
+
+
+class Grain(NamedTuple):
+    """A grain that is ready to be copied: its form, its pieces with their offsets, its length and entries."""
+
+    form: int
+    parts: Sequence[tuple[int, Any]]
+    nbytes: int
+    length: int
 
 
 class Block(NamedTuple):
-    """What a reader needs to know of a block.
+    """A block in memory: where it is, and how many entries it has."""
 
-    Attributes:
-        kind: How it is written.
-        length: Number of entries.
-        region: Where its bytes are.
-        meta: ROWS: dtype, shape, whether they may be written to. PICKLED: number of buffers, begin
-            and end of the classes. SCALARS: number of bytes.
-    """
-
-    kind: Kind
-    length: int
     region: Region
-    meta: Any
-
-
-class Encoded(NamedTuple):
-    """A block that is ready to be copied into shared memory.
-
-    Attributes:
-        kind: How it is written.
-        length: Number of entries.
-        parts: The pieces with their offsets, any buffers of bytes.
-        nbytes: Space that it needs.
-        meta: As in `Block`.
-    """
-
-    kind: Kind
     length: int
-    parts: Sequence[tuple[int, Any]]
-    nbytes: int
-    meta: Any
-
-    def write(self, view: memoryview, region: Region) -> Block:
-        """Copy the pieces to `view`, the bytes of `region`."""
-        for offset, part in self.parts:
-            data = memoryview(part).cast("B")
-            view[offset : offset + data.nbytes] = data
-        return Block(self.kind, self.length, region, self.meta)
 
 
 class EncodingFailed(Exception):
     """An item could not be pickled.
 
     Attributes:
-        before: The block of the items before it.
+        before: The block of the items before it, None where there are none.
         cause: What its pickling code raised.
     """
 
-    def __init__(self, before: Encoded, cause: BaseException) -> None:
+    def __init__(self, before: Block | None, cause: BaseException) -> None:
         super().__init__(before, cause)
         self.before = before
         self.cause = cause
 
 
-def encode_items(items: Any, limit: int) -> Encoded:
+def encode_items(arena: Arena, items: Any, grain: int, limit: int) -> Block:
     """Write items, a list or an ndarray: all of them, or as many as fit in about `limit` bytes.
 
-    At least one item is written. The block's `length` says how many.
+    Args:
+        arena: Where the block is made.
+        items: At least one item, of which at least one is written.
+        grain: Items in a grain; the last has fewer.
+        limit: Bytes.
 
     Raises:
         EncodingFailed: An item cannot be pickled; it has the block of those before it.
+        OSError: There is not enough memory.
     """
     if not isinstance(items, list):
-        return _encode_rows(items, limit)
-    if _SCALARS.issuperset(map(type, items)) and (encoded := _encode_scalars(items)):
-        if encoded.nbytes <= 2 * limit or len(items) == 1:
-            return encoded
-        return encode_items(items[: max(1, len(items) * limit // encoded.nbytes)], 2 * limit)
-    table = _Table()
-    for item in items:
-        try:
-            table.add(item)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # also SystemExit from a user's __reduce__: it costs one item
-            raise EncodingFailed(table.encoded(), error) from None
-        if table.nbytes > limit:
+        return _write_rows(arena, items, grain, limit)
+    if type(items[0]) in _COLUMNS and (block := _write_columns(arena, items, grain, limit)):
+        return block
+    if are_alike(items):
+        count = max(1, min(len(items), limit // max(items[0].nbytes, 1)))
+        grains = [_stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
+        return write_grains(arena, grains, _note_form(items[0]))
+    return _write_mixed(arena, items, grain, limit)
+
+
+def _write_columns(arena: Arena, items: list[Any], grain: int, limit: int) -> Block | None:
+    """Grains straight into memory, up to the first that is no column."""
+    starts = range(0, len(items), grain)
+    region = arena.allocate(8 * (HEADER + ENTRY * len(starts)) + _guess(items, limit))
+    view = arena.view(region)
+    table, at, done = array("q"), 8 * (HEADER + ENTRY * len(starts)), 0
+    for start in starts:
+        stop = min(start + grain, len(items))
+        form, nbytes = native.encode(items, start, stop, view, at)
+        if form <= 0:  # no column, or no room
             break
-    return table.encoded()
+        table.extend((form, at, nbytes, stop - start))
+        at += -(-nbytes // 8) * 8
+        done = stop
+    if not done:
+        arena.free(region)
+        return None
+    write_head(view, table, 0, 0)
+    return Block(arena.shrink(region, at), done)
 
 
-def encode_results(results: list[Any], failed: Mapping[int, FailureRecord], watch: Watch) -> Encoded:
-    """Write results; those at the positions in `failed` are failures.
+def _guess(items: list[Any], limit: int) -> int:
+    """Bytes that a list of scalars may take as columns; a guess that is too low ends the block early."""
+    if type(items[0]) not in (str, bytes):
+        return 8 * len(items)
+    if len(items) <= 64:
+        long = sum(len(item) for item in items if type(item) in (str, bytes))
+    else:
+        long = 2 * len(items) * max(len(item) for item in items[:: len(items) // 8] if type(item) in (str, bytes))
+    return min(max(limit, len(items[0])), long) + 8 * len(items)
 
-    Args:
-        results: One entry an item; at a failed position anything.
-        failed: What happened there.
-        watch: Is told of every result before its pickling code runs, and asked what to write
-            instead of one that cannot be pickled.
+
+def write_head(view: memoryview, table: array[int], notes_at: int, notes_nbytes: int) -> None:
+    """Write the header and the table of grains of a block."""
+    words = view.cast("q")
+    words[:HEADER] = array("q", (0, len(table) // ENTRY, notes_at, notes_nbytes, 0, 0, 0, 0))
+    words[HEADER : HEADER + len(table)] = table
+
+
+def _write_rows(arena: Arena, rows: Any, grain: int, limit: int) -> Block:
+    count = max(1, min(len(rows), limit // max(rows.nbytes // len(rows), 1)))
+    parts = [rows[at : min(at + grain, count)] for at in range(0, count, grain)]
+    grains = [Grain(Form.ROWS, ((0, part),), part.nbytes, len(part)) for part in parts]
+    return write_grains(arena, grains, _note_form(rows), is_dense=True)
+
+
+def _stack(arrays: list[Any]) -> Grain:
+    nbytes = arrays[0].nbytes
+    parts = [(number * nbytes, part) for number, part in enumerate(arrays)]
+    return Grain(Form.ARRAYS, parts, len(arrays) * nbytes, len(arrays))
+
+
+def _note_form(array: Any) -> bytes:
+    return pickle.dumps((array.dtype, array.shape, bool(array.flags.writeable)))
+
+
+def _write_mixed(arena: Arena, items: list[Any], grain: int, limit: int) -> Block:
+    pickler = payload.ObjectPickler()
+    grains: list[Grain] = []
+    nbytes = 0
+    for start in range(0, len(items), grain):
+        table = Table(pickler, items[start : start + grain])
+        made, error = table.fill(limit - nbytes)
+        grains += [made] if made.length else []
+        if error is not None:
+            before = write_grains(arena, grains, pickler.shared()) if grains else None
+            raise EncodingFailed(before, error)
+        nbytes += made.nbytes
+        if nbytes > limit or made.length < grain:
+            break
+    return write_grains(arena, grains, pickler.shared())
+
+
+def write_grains(arena: Arena, grains: Sequence[Grain], notes: bytes, *, is_dense: bool = False) -> Block:
+    """Write a block of grains and their notes; `is_dense`: without a gap between one grain and the next.
+
+    Raises:
+        OSError: There is not enough memory.
     """
-    if not failed and _SCALARS.issuperset(map(type, results)) and (encoded := _encode_scalars(results)):
-        return encoded
-    table = _Table(gives_back=True)
-    for position, result in enumerate(results):
-        if position in failed:
-            table.add_failure(failed[position])
-            continue
-        watch.begin(position)
-        try:
-            table.add(result)
-        except BaseException as error:
-            table.add_failure(watch.refuse(position, error))
-    return table.encoded()
+    at = round_up(8 * (HEADER + ENTRY * len(grains)) + len(notes))
+    table, places = array("q"), []
+    for grain in grains:
+        table.extend((grain.form, at, grain.nbytes, grain.length))
+        places.append(at)
+        at = at + grain.nbytes if is_dense else round_up(at + grain.nbytes)
+    region = arena.allocate(at)
+    view = arena.view(region)
+    notes_at = 8 * (HEADER + len(table))
+    write_head(view, table, notes_at, len(notes))
+    view[notes_at : notes_at + len(notes)] = notes
+    for place, grain in zip(places, grains, strict=True):
+        for offset, part in grain.parts:
+            _copy(view, place + offset, part)
+    return Block(region, sum(grain.length for grain in grains))
+
+
+def _copy(view: memoryview, at: int, part: Any) -> None:
+    if isinstance(part, bytes | bytearray | memoryview | array):
+        data = memoryview(part).cast("B")
+        view[at : at + data.nbytes] = data
+    else:  # an ndarray, of any strides
+        import numpy as np
+
+        np.frombuffer(view, part.dtype, part.size, at).reshape(part.shape)[...] = part
 
 
 class Watch(Protocol):
@@ -158,57 +226,96 @@ class Watch(Protocol):
         """It cannot be pickled: the failure to write in its place."""
 
 
-def _encode_scalars(items: list[Any]) -> Encoded | None:
-    try:
-        data = marshal.dumps(items, _MARSHAL_VERSION)
-    except ValueError:  # marshal's lengths end at 2 GiB
-        return None
-    return Encoded(Kind.SCALARS, len(items), ((0, data),), len(data), len(data))
+def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, FailureRecord], watch: Watch) -> Block:
+    """Write results as one grain; those at the positions in `failed` are failures.
+
+    Args:
+        arena: Where the block is made.
+        results: One entry an item: its result; at a failed position anything.
+        failed: What happened there.
+        watch: Is told of every result before its pickling code runs, and asked what to write
+            instead of one that cannot be pickled.
+
+    Raises:
+        OSError: There is not enough memory.
+    """
+    if not failed and are_alike(results):
+        return write_grains(arena, [_stack(results)], _note_form(results[0]))
+    pickler = payload.ObjectPickler(gives_back=True)
+    made = Table(pickler, results).fill_watched(failed, watch)
+    return write_grains(arena, [made], pickler.shared())
 
 
-def _encode_rows(rows: Any, limit: int) -> Encoded:
-    count = max(1, min(len(rows), limit * len(rows) // max(rows.nbytes, 1)))
-    part = rows[:count]
-    if not part.flags.c_contiguous:
-        part = part.copy(order="C")
-    meta = (part.dtype, part.shape, bool(rows.flags.writeable))
-    return Encoded(Kind.ROWS, count, ((0, part.view("u1").reshape(-1)),), part.nbytes, meta)
+class Table:
+    """Makes one grain of a list of anything."""
 
-
-class _Table:
-    """Builds a PICKLED block entry by entry."""
-
-    def __init__(self, *, gives_back: bool = False) -> None:
-        self._pickler = payload.ObjectPickler(gives_back=gives_back)
+    def __init__(self, pickler: payload.ObjectPickler, values: list[Any]) -> None:
+        self._pickler = pickler
+        self._values = values
         self._entries: list[tuple[int, bytes, list[memoryview]]] = []
-        self.nbytes = 0
+        self._nbytes = 0
 
-    def add(self, value: Any) -> None:
-        data, buffers = self._pickler.dump(value)
-        self._append(0, data, buffers)
+    def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
+        """Write all values, or those before one that cannot be pickled, or as many as fit."""
+        if scalars := self._marshal():
+            return scalars, None
+        for value in self._values:
+            try:
+                self._append(0, *self._pickler.dump(value))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # also SystemExit from a user's __reduce__: it costs one item
+                return self._grain(), error
+            if self._nbytes > limit:
+                break
+        return self._grain(), None
 
-    def add_failure(self, record: FailureRecord) -> None:
-        self._append(FAILURE, self._pickler.dump(record)[0], [])
+    def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
+        """Write all values, failures where they belong, and for what cannot be pickled a failure too."""
+        if not failed and (scalars := self._marshal()):
+            return scalars
+        for position, value in enumerate(self._values):
+            if position in failed:
+                self._append(FAILURE, *self._pickler.dump(failed[position]))
+                continue
+            watch.begin(position)
+            try:
+                self._append(0, *self._pickler.dump(value))
+            except BaseException as error:
+                self._append(FAILURE, *self._pickler.dump(watch.refuse(position, error)))
+        return self._grain()
+
+    def _marshal(self) -> Grain | None:
+        if not _SCALARS.issuperset(map(type, self._values)):
+            return None
+        try:
+            data = marshal.dumps(self._values, _MARSHAL_VERSION)
+        except ValueError:  # marshal's lengths end at 2 GiB
+            return None
+        return Grain(Form.MARSHAL, ((0, data),), len(data), len(self._values))
 
     def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
         self._entries.append((tag, data, buffers))
-        self.nbytes += len(data) + sum(buffer.nbytes for buffer in buffers)
+        self._nbytes += len(data) + sum(buffer.nbytes for buffer in buffers)
 
-    def encoded(self) -> Encoded:
-        buffers = [buffer for _, _, some in self._entries for buffer in some]
-        at = 8 * (3 * len(self._entries) + 2 * len(buffers))
-        numbers, parts, listed = array("Q"), list[tuple[int, Any]](), 0
+    def _grain(self) -> Grain:
+        numbers, parts, at = array("q"), list[tuple[int, Any]](), 8 * self._words()
+        listed = 0
         for tag, data, some in self._entries:
             parts.append((at, data))
             at += len(data)
             listed += len(some)
             numbers.extend((tag, at, listed))
-        for buffer in buffers:
+        for buffer in self._buffers():
             at = round_up(at)
             parts.append((at, buffer))
             numbers.extend((at, buffer.nbytes))
             at += buffer.nbytes
-        classes = self._pickler.shared()
-        parts += [(0, numbers), (at, classes)]
-        meta = (len(buffers), at, at + len(classes))
-        return Encoded(Kind.PICKLED, len(self._entries), parts, at + len(classes), meta)
+        parts.append((0, numbers))
+        return Grain(Form.PICKLED, parts, at, len(self._entries))
+
+    def _buffers(self) -> Iterator[memoryview]:
+        return (buffer for _, _, some in self._entries for buffer in some)
+
+    def _words(self) -> int:
+        return 3 * len(self._entries) + 2 * sum(1 for _ in self._buffers())

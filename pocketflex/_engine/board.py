@@ -1,30 +1,135 @@
-"""The board: one page where every worker publishes what it runs, and reads what to drop.
+"""The board: where every worker publishes what it runs and what it has done, and reads what to drop.
 
-Layout: one slot of 64 bytes a worker (a cache line, so that workers do not slow each other), each
-of 64-bit signed integers in the machine's byte order:
+One memfd of slots, one slot of 8 KB a worker, and one in front of them for the parent. A slot has
+64-bit signed integers in the machine's byte order:
 
-    word  written by  meaning
-    0     worker      number of the range that it runs, -1 when it runs none
-    1     worker      index of the item that it runs, -1 between ranges
-    2     worker      when that item began, in ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
-    3     parent      number of a job that is cancelled: the worker drops that job's ranges
+    word    written by  meaning
+    0       worker      JOB: the job whose items it runs, -1 for none
+    1       worker      INDEX: the item that it runs, -1 for none
+    2       worker      BEGAN: when that item began, ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
+    3       worker      COUNT: how many items run under that index, more than 1 where they run as a chunk
+    4       parent      CANCELLED: a job whose items are no longer wanted
+    5       worker      REST: 0 while it works; n in its n-th rest, -n where it rests because its records are full
+    6       worker      HEAD: how many records it has written
+    8       parent      TAIL: how many records have been read; on a cache line of its own
+    16...   worker      62 records of 16 words: HEAD - TAIL of them wait to be read
+
+    record  KIND JOB BLOCK START LENGTH SEGMENT OFFSET NBYTES NANOSECONDS IS_HELD IS_ALONE
+
+In the parent's slot word 0 tells whether it waits, and must be rung.
 
 There are no locks: a dead worker could hold one. Every word has one writer and is written with one
-aligned 8-byte store. Tolerated races, and their worst consequence: the parent reads words 0 to 2
-while the worker changes them. The worker writes word 2 before word 1 and the parent reads them the
-other way round, so a deadline may be seen late, never early. Blame is taken only after the worker
-has ended, when its words no longer change. A worker reads word 3 late by a few items.
+aligned 8-byte store. A record is complete before HEAD says so. Whoever is about to sleep says so
+first and then looks for news once more; whoever has news writes them first and then looks whether
+the other side sleeps; a fence stands between, so at least one of them sees the other.
+
+Tolerated races, and their worst consequence: the parent reads words 0 to 3 while the worker changes
+them. The worker writes BEGAN before INDEX and the parent reads them the other way round, so a
+deadline may be seen late, never early. Blame is taken only after the worker has ended, when its words
+no longer change. A worker sees CANCELLED late by a few items.
 """
 
 from __future__ import annotations
 
 import os
+from array import array
+from enum import IntEnum
+from typing import NamedTuple
 
-from .shm import Segment
+from . import native
+from .shm import Region, Segment
 
-MAX_WORKERS = 1024
-RANGE, INDEX, BEGAN, CANCELLED = range(4)
-_WORDS = 8  # a slot: 8 words of 8 bytes, one cache line
+MAX_WORKERS = 1022  # a grain's owner has 16 bits for a worker, some of which mean other things
+JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
+TAIL = 8
+WAITS = 0  # in the parent's slot
+_WORDS = 1024  # a slot: two pages, which are reserved when its worker is hired
+_FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 11
+
+
+class Told(IntEnum):
+    """What a record says."""
+
+    OUTCOMES = 1  # of these items; where NBYTES is 0 there are none
+    NOT_RUN = 2  # these items of a claim will not be run by this worker; others, perhaps, can be claimed again
+    LET_GO = 3  # nothing refers to this block any more
+    DROPPED = 4  # nothing of this job is read any more
+
+
+class Record(NamedTuple):
+    """What a worker tells the parent of neighbouring items of a block.
+
+    Attributes:
+        kind: A `Told`.
+        job: Number of the job.
+        block: Number of the block that the items came in.
+        start: Index of the first item.
+        length: How many items.
+        segment: Where their outcomes lie in the worker's arena: segment,
+        offset: offset,
+        nbytes: and length; 0 where there are none.
+        nanoseconds: Time spent on them.
+        is_held: Whether the user's code still refers to the block.
+        is_alone: Whether that region has a segment of its own.
+    """
+
+    kind: int
+    job: int
+    block: int
+    start: int = 0
+    length: int = 0
+    segment: int = 0
+    offset: int = 0
+    nbytes: int = 0
+    nanoseconds: int = 0
+    is_held: int = 0
+    is_alone: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Index after the last item."""
+        return self.start + self.length
+
+    @property
+    def region(self) -> Region:
+        """Where the outcomes lie."""
+        return Region(self.segment, self.offset, self.nbytes, bool(self.is_alone))
+
+
+class Slot:
+    """The words of one worker."""
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    def clear(self) -> None:
+        """Make the slot ready for a new worker."""
+        self.words[:16] = array("q", [-1, -1, *[0] * 14])
+
+    def push(self, record: Record) -> bool:
+        """Write a record; False if there is no room."""
+        head = self.words[HEAD]
+        if head - native.load(self.words, TAIL) == _RECORDS:
+            return False
+        at = _FIRST + _RECORD * (head % _RECORDS)
+        self.words[at : at + len(record)] = array("q", record)
+        native.store(self.words, HEAD, head + 1)
+        return True
+
+    def has_news(self) -> bool:
+        """Whether a record waits to be read."""
+        return native.load(self.words, HEAD) != self.words[TAIL]
+
+    def pull(self) -> list[Record]:
+        """Read all records."""
+        tail, head = self.words[TAIL], native.load(self.words, HEAD)
+        records = []
+        for number in range(tail, head):
+            at = _FIRST + _RECORD * (number % _RECORDS)
+            records.append(Record(*self.words[at : at + _FIELDS]))
+        if head != tail:
+            native.store(self.words, TAIL, head)
+        return records
 
 
 class Board:
@@ -36,8 +141,14 @@ class Board:
 
     @classmethod
     def create(cls) -> Board:
-        """A fresh board."""
-        return cls(Segment.create(MAX_WORKERS * _WORDS * 8))
+        """A fresh board, of which only the parent's slot has memory.
+
+        Raises:
+            OSError: There is not enough memory.
+        """
+        board = cls(Segment.create((MAX_WORKERS + 1) * _WORDS * 8, reserved=_WORDS * 8))
+        board.parent[WAITS] = 0
+        return board
 
     @classmethod
     def inherit(cls, fd: int) -> Board:
@@ -46,18 +157,26 @@ class Board:
 
     @property
     def descriptor(self) -> int:
-        """The file descriptor to hand to the spawner."""
+        """The file descriptor to hand to the spawner; also what the twin's operations lock."""
         return self._segment.fd
 
-    def slot(self, number: int) -> memoryview:
-        """The words of one worker, to be indexed with RANGE, INDEX, BEGAN, CANCELLED."""
-        return self._words[number * _WORDS : (number + 1) * _WORDS]
+    @property
+    def parent(self) -> memoryview:
+        """The parent's words."""
+        return self._words[:_WORDS]
 
-    def clear(self, number: int) -> None:
-        """Make a slot ready for a new worker."""
-        slot = self.slot(number)
-        slot[RANGE] = slot[INDEX] = -1
-        slot[BEGAN] = slot[CANCELLED] = 0
+    def slot(self, number: int) -> Slot:
+        """The slot of one worker."""
+        return Slot(self._words[(number + 1) * _WORDS : (number + 2) * _WORDS])
+
+    def reserve(self, number: int) -> None:
+        """Have memory for a slot, and make it ready for a new worker.
+
+        Raises:
+            OSError: There is not enough memory.
+        """
+        os.posix_fallocate(self.descriptor, (number + 1) * _WORDS * 8, _WORDS * 8)
+        self.slot(number).clear()
 
     def close(self) -> None:
         """Unmap the board."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic_ns
 
-from .board import BEGAN, CANCELLED, INDEX, MAX_WORKERS, RANGE, Board
-from .packets import open_pair
+from . import native
+from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, MAX_WORKERS, REST, WAITS, Board, Slot
+from .packets import Disconnected, open_pair
 from .poller import Poller
+from .ranges import Running
 from .shm import Arena
 from .socket_transport import SocketTransport
 from .spawner import Spawner
-from .transport import Transport
+from .transport import Message, Ring, Transport
 
 
 @dataclass(eq=False, slots=True)
@@ -23,17 +26,48 @@ class Member:
 
     Attributes:
         slot: Its slot on the board; its name everywhere in the parent.
+        words: What it publishes there.
         transport: The parent's end of its connection.
-        loaded: The jobs whose callable it has been sent.
-        condemned: The range and the item for which it is being killed, if it is.
+        condemned: The job and the item for which it is being killed, if it is.
         is_dismissed: Whether its end is the pool's own doing.
+        rung: The last of its rests that it was rung in.
     """
 
     slot: int
+    words: Slot
     transport: Transport
-    loaded: set[int] = field(default_factory=set)
-    condemned: tuple[int, int] | None = None
+    condemned: Running | None = None
     is_dismissed: bool = False
+    rung: int = 0
+
+    def send_waking(self, message: Message) -> None:
+        """Send a message; where the worker rests, that is a ring too.
+
+        Raises:
+            Disconnected: The worker is gone.
+        """
+        self.rung = self.words.words[REST]
+        self.transport.send(message)
+
+    def ring(self) -> bool:
+        """Wake it up if it rests and has not been rung yet; says whether it does."""
+        rest = self.words.words[REST]
+        if rest not in (0, self.rung):
+            with suppress(Disconnected):  # its end is about to be reported
+                self.send_waking(Ring())
+        return rest != 0
+
+    def running(self) -> Running:
+        """What it runs."""
+        return Running(self.words.words[JOB], self.words.words[INDEX])
+
+    def seconds_running(self) -> tuple[Running, int, float]:
+        """What it runs, how many items at once, and since when; an item of -1 between items."""
+        words = self.words.words
+        running = self.running()  # read before the time: the worker writes them in the other order
+        if running.item < 0 or not words[BEGAN]:
+            return Running(running.job, -1), 1, 0.0
+        return running, words[COUNT], (monotonic_ns() - words[BEGAN]) / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +76,18 @@ class Departed:
 
     Attributes:
         member: The worker; its transport may still hold messages.
-        range: The range that it ran, -1 for none.
-        index: The item that it ran, -1 for none.
+        running: What it ran.
         code: Exit code, or minus the number of the signal.
         reason: Why it never ran, empty if it did.
     """
 
     member: Member
-    range: int
-    index: int
+    running: Running
     code: int
     reason: str = ""
+
+
+NOTHING = Running(-1, -1)
 
 
 class Crew:
@@ -91,11 +126,11 @@ class Crew:
             self._spawner = Spawner(self._board, self._environ)
             self._poller.add(self._spawner.fileno())
         slot = next(number for number in range(MAX_WORKERS) if number not in self._members)
-        self._board.clear(slot)
+        self._board.reserve(slot)
         ours, theirs = open_pair()
         with theirs:
             self._spawner.fork(slot, theirs)
-        member = Member(slot, SocketTransport(ours, self._arena))
+        member = Member(slot, self._board.slot(slot), SocketTransport(ours, self._arena))
         self._members[slot] = self._by_fd[ours.fileno()] = member
         self._poller.add(ours.fileno())
         return member
@@ -126,24 +161,33 @@ class Crew:
         self._poller.remove(self._spawner.fileno())
         self._spawner.close()
         self._spawner = None
-        return [Departed(self._remove(slot), -1, -1, -signal.SIGKILL) for slot in list(self._members)]
+        return [Departed(self._remove(slot), NOTHING, -signal.SIGKILL) for slot in list(self._members)]
 
-    def running(self, member: Member) -> int:
-        """The range that a worker runs, -1 for none."""
-        return self._board.slot(member.slot)[RANGE]
+    @property
+    def lock(self) -> int:
+        """The descriptor that pure Python locks in place of atomic operations."""
+        return self._board.descriptor
 
-    def seconds_running(self, member: Member) -> tuple[int, float]:
-        """The item that a worker runs and since when; -1 and 0 between ranges."""
-        slot = self._board.slot(member.slot)
-        index = slot[INDEX]  # read before the time: the worker writes them in the other order
-        return (index, (monotonic_ns() - slot[BEGAN]) / 1e9) if index >= 0 and slot[BEGAN] else (-1, 0.0)
+    def poll(self, seconds: float) -> list[int]:
+        """Wait until a worker has news or a descriptor is ready; returns the descriptors.
+
+        Workers ring only if they see that the parent waits; what they told before is looked at first.
+        """
+        parent = self._board.parent
+        native.store(parent, WAITS, 1)
+        native.fence()
+        has_news = any(member.words.has_news() for member in list(self._members.values()))
+        try:
+            return self._poller.poll(0.0 if has_news else seconds)
+        finally:
+            native.store(parent, WAITS, 0)
 
     def cancel(self, slot: int, job: int) -> None:
         """Tell a worker to leave a job at the next item."""
-        self._board.slot(slot)[CANCELLED] = job
+        self._members[slot].words.words[CANCELLED] = job
 
-    def kill(self, slot: int, condemned: tuple[int, int] | None = None) -> None:
-        """End a worker, perhaps for the sake of a range and an item."""
+    def kill(self, slot: int, condemned: Running | None = None) -> None:
+        """End a worker, perhaps for the sake of an item."""
         if self._spawner is not None:
             self._members[slot].condemned = condemned
             self._members[slot].is_dismissed = True
@@ -169,8 +213,8 @@ class Crew:
             member.transport.close()
 
     def _part(self, number: int, code: int, reason: str) -> Departed:
-        slot = self._board.slot(number)
-        return Departed(self._remove(number), slot[RANGE], slot[INDEX], code, reason)
+        member = self._remove(number)
+        return Departed(member, member.running(), code, reason)
 
     def _remove(self, slot: int) -> Member:
         member = self._members.pop(slot)

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from .crew import Crew
-from .dispatch import Dispatch
+from .crew import NOTHING, Crew
 from .job import PoolJob
+from .ranges import Running
 
 
 class _Timed(NamedTuple):
     slot: int
-    range: int
-    item: int
+    running: Running
     left: float  # seconds until the deadline
 
 
@@ -22,12 +21,12 @@ class Deadlines:
     """The deadlines of all items that run; everything is to be called under the pool's lock.
 
     A worker publishes when each item began, so a deadline that the pool waits for may be that of an
-    item which ended long ago: looking again once it has passed costs one wake-up per timeout.
+    item which ended long ago: looking again once it has passed costs one wake-up per timeout. A worker
+    between two items may begin one at any moment, so its deadline is a whole timeout away.
     """
 
-    def __init__(self, crew: Crew, dispatch: Dispatch, jobs: Mapping[int, PoolJob]) -> None:
+    def __init__(self, crew: Crew, jobs: Mapping[int, PoolJob]) -> None:
         self._crew = crew
-        self._dispatch = dispatch
         self._jobs = jobs
 
     def patience(self) -> float:
@@ -37,14 +36,16 @@ class Deadlines:
     def enforce(self) -> None:
         """Kill the workers whose item has had its time."""
         for timed in list(self._timed()):
-            if timed.item >= 0 and timed.left < 0:
-                self._crew.kill(timed.slot, (timed.range, timed.item))
+            if timed.running.item >= 0 and timed.left < 0:
+                self._crew.kill(timed.slot, timed.running)
 
     def _timed(self) -> Iterator[_Timed]:
-        for member in self._crew:
-            held = self._dispatch.held(member.slot)
-            job = self._jobs.get(held.job) if held else None
-            if held and job and job.timeout is not None and not member.is_dismissed:
-                items = held.span.stop - held.span.start if job.limits.is_whole else 1
-                item, seconds = self._crew.seconds_running(member)
-                yield _Timed(member.slot, self._crew.running(member), item, job.timeout * items - seconds)
+        for job in self._jobs.values():
+            timeout = job.terms.timeout
+            if timeout is None:
+                continue
+            for member in job.members.values():
+                running, count, seconds = member.seconds_running()
+                if not member.is_dismissed:
+                    left = timeout * count - seconds if running.job == job.number else timeout
+                    yield _Timed(member.slot, running if running.job == job.number else NOTHING, left)

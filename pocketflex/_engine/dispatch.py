@@ -1,27 +1,30 @@
-"""Dispatch: which items where, and what a death costs. Decides and does nothing: no I/O, no clock, no process.
+"""Dispatch: what is encoded next, and what a death costs. Decides and does nothing: no I/O, no clock, no process.
 
-Events go in as method calls, instructions come out as return values. Rules:
+Workers claim items by themselves, from blocks in shared memory; dispatch decides which blocks there
+are. Events go in as method calls, instructions come out as return values. Rules:
 
- 1. An index belongs to one span at a time: planned, offered, running, to be encoded again, or done.
- 2. A worker holds at most two ranges, the second only where ranges are short: it hides the way to
-    the parent and back. Nobody waits behind a long one.
- 3. Ranges are sized by measured time (`Pace`): a few milliseconds each, fewer items towards the end.
-    A worker that has overrun hands the rest of its range back, so a wrong guess costs little.
+ 1. An index belongs to one lot at a time, or waits to be planned, or is done.
+ 2. Blocks are sized by measured time (`Pace`), and so is the grain in which they are claimed. Nothing
+    is known of the first ones: they are small, and can be claimed item by item.
+ 3. Only so much waits unclaimed that no worker runs dry while the owner encodes more.
  4. A worker that dies costs the item that it ran, if it ran one: that item is tried again alone, up
-    to `crash_retries` times, then blamed. Everything else it held runs elsewhere.
- 5. Jobs take turns; none has more workers than its `max_workers`.
- 6. At most a window of items is planned and not delivered.
+    to `crash_retries` times, then blamed. Everything else it had claimed is planned again.
+ 5. At most a window of items is planned and not delivered.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .pace import Pace
-from .ranges import Blame, Held, Limits, Send, Span
+from .ranges import Blame, Limits, Lot, Plan, Running, Span
 
-_AHEAD = 8  # ranges per worker in the window: enough for one slow item to hold back its neighbours
+MOST_GRAINS = 64  # in a block: as many owners as its entry in the ledger has
+MOST_LOTS = 64  # blocks of a job at a time: as many entries as its ledger has
+_AHEAD = 2  # claims for each worker that wait unclaimed
+_WINDOW = 8  # claims for each worker in the window: enough for one slow item to hold back its neighbours
 
 
 @dataclass(slots=True)
@@ -31,47 +34,45 @@ class _Job:
     planned: int = 0  # index up to which items have been planned for the first time
     delivered: int = 0
     is_sealed: bool = False
+    lots: int = 0
     again: deque[Span] = field(default_factory=deque)  # to be encoded once more, before any new item
-    ready: deque[int] = field(default_factory=deque)  # encoded ranges that wait for a worker
     crashes: Counter[int] = field(default_factory=Counter)  # item -> workers that it has ended
-    holders: Counter[int] = field(default_factory=Counter)  # worker -> ranges of this job that it holds
+
+    def share(self) -> int:
+        """Items that a worker claims at a time."""
+        return self.limits.chunksize or self.pace.size()
 
 
 class Dispatch:
-    """The state of all jobs and workers of a pool."""
+    """The state of all jobs of a pool."""
 
     def __init__(self) -> None:
         self._jobs: dict[int, _Job] = {}
-        self._ranges: dict[int, Held] = {}
-        self._workers: dict[int, deque[int]] = {}  # worker -> its ranges, the running one first
-        self._turn: deque[int] = deque()  # jobs, the next to be served first
+        self._lots: dict[int, Lot] = {}
         self._numbered = 0
-
-    # --- jobs -------------------------------------------------------------------------------
 
     def open(self, job: int, limits: Limits) -> None:
         """A job begins."""
         self._jobs[job] = _Job(limits)
-        self._turn.append(job)
 
-    def is_hungry(self, job: int) -> bool:
-        """Whether there is a span to plan: few ranges wait for a worker, and there are items to send."""
+    def is_hungry(self, job: int, unclaimed: int) -> bool:
+        """Whether there is a span to plan: few items wait to be claimed, and there are items to send."""
         state = self._jobs[job]
-        if len(state.ready) >= state.limits.max_workers:
+        if state.lots >= MOST_LOTS or unclaimed >= _AHEAD * state.limits.max_workers * state.share():
             return False
         return bool(state.again) or not (state.is_sealed or self._is_window_full(state))
 
-    def plan(self, job: int) -> Span | None:
+    def plan(self, job: int, unclaimed: int) -> Plan | None:
         """The span that the job's owner should encode next; None: nothing for now."""
-        if not self.is_hungry(job):
+        if not self.is_hungry(job, unclaimed):
             return None
         state = self._jobs[job]
-        size = state.limits.chunksize or self._size(state)
+        size = self._size(state)
         if state.again:
             return self._plan_again(state, size)
         start = state.planned
         state.planned += size
-        return Span(start, start + size)
+        return Plan(Span(start, start + size), self._grain(state, size))
 
     def seal(self, job: int, length: int) -> None:
         """The input has ended: there are `length` items. What was planned beyond is no more."""
@@ -81,18 +82,16 @@ class Dispatch:
         state.again = deque(span for span in state.again if span.start < length)
 
     def offer(self, job: int, planned: Span, count: int) -> int:
-        """The first `count` items of a planned span are encoded; returns the number of their range.
+        """The first `count` items of a planned span are in a block; returns its number.
 
         The rest of the span did not fit, and is planned again.
         """
-        state = self._jobs[job]
         stop = planned.start + count
-        if stop < planned.stop:
-            state.again.appendleft(Span(stop, planned.stop))
-            state.pace.fit(count)
+        self._jobs[job].pace.fit(count, is_full=stop < planned.stop)
+        self.again(job, Span(stop, planned.stop))
         self._numbered += 1
-        self._ranges[self._numbered] = Held(job, Span(planned.start, stop), planned.start)
-        state.ready.append(self._numbered)
+        self._lots[self._numbered] = Lot(job, planned.start, bytearray(count), count)
+        self._jobs[job].lots += 1
         return self._numbered
 
     def again(self, job: int, span: Span) -> None:
@@ -105,119 +104,81 @@ class Dispatch:
         self._jobs[job].delivered += count
 
     def close(self, job: int) -> None:
-        """A job ends; the ranges that still run go on, and count for nothing."""
-        state = self._jobs.pop(job)
-        self._turn.remove(job)
-        for number in state.ready:
-            del self._ranges[number]
+        """A job ends; what still runs counts for nothing."""
+        del self._jobs[job]
+        self._lots = {number: lot for number, lot in self._lots.items() if lot.job != job}
 
-    def held(self, worker: int) -> Held | None:
-        """The range that a worker runs, as far as is known here."""
-        return self._ranges[self._workers[worker][0]] if self._workers[worker] else None
+    def is_open(self, number: int) -> bool:
+        """Whether items of a block are not settled."""
+        return number in self._lots
 
-    def holders(self, job: int) -> list[int]:
-        """The workers that hold ranges of a job, also after it has been closed."""
-        return [worker for worker, held in self._workers.items() if any(self._ranges[n].job == job for n in held)]
+    def arrive(self, number: int, span: Span, seconds: float) -> None:
+        """Items of a block have outcomes, which took so long."""
+        lot = self._lots[number]
+        self._settle(number, lot, span)
+        self._jobs[lot.job].pace.measure(span.stop - span.start, seconds)
 
-    # --- workers ----------------------------------------------------------------------------
+    def hand_back(self, number: int, span: Span) -> None:
+        """A worker has claimed items of a block and will not run them."""
+        lot = self._lots.get(number)
+        if lot is not None and span.start < span.stop:
+            self._settle(number, lot, span)
+            self.again(lot.job, span)
 
-    def join(self, worker: int) -> None:
-        """A worker can be given ranges."""
-        self._workers[worker] = deque()
-
-    def assign(self) -> list[Send]:
-        """Give ready ranges to workers that have room; to be called after every event."""
-        sends: list[Send] = []
-        for depth in (0, 1):
-            for worker, held in self._workers.items():
-                if len(held) == depth and (number := self._next_range(worker)) is not None:
-                    held.append(number)
-                    job = self._ranges[number].job
-                    self._jobs[job].holders[worker] += 1
-                    sends.append(Send(worker, number, job))
-        return sends
-
-    def progress(self, number: int, stop: int) -> None:
-        """The outcomes of a range up to index `stop` have arrived."""
-        self._ranges[number].done = stop
-
-    def finish(self, worker: int, number: int, seconds: float) -> None:
-        """A worker is done with a range; what it has not reported goes elsewhere."""
-        self._workers[worker].remove(number)
-        ended = self._ranges.pop(number)
-        state = self._jobs.get(ended.job)
-        if state is None:
-            return
-        state.holders[worker] -= 1
-        if ended.done > ended.span.start:
-            state.pace.measure(ended.done - ended.span.start, seconds)
-        self.again(ended.job, Span(ended.done, ended.span.stop))
-
-    def lose(self, worker: int, running: int, index: int, *, is_final: bool) -> list[Blame]:
+    def lose(self, claimed: Iterable[tuple[int, Span]], running: Running, *, is_final: bool) -> list[Blame]:
         """A worker has died.
 
         Args:
-            worker: Which one.
-            running: The range that it ran, -1 for none.
-            index: The item that it ran, -1 for none.
+            claimed: What it had claimed: block and items, also such as have outcomes already.
+            running: The item that it ran.
             is_final: Whether the item is blamed at once (a timeout) or may be tried again (a crash).
         """
         blames: list[Blame] = []
-        for number in self._workers.pop(worker):
-            lost = self._ranges.pop(number)
-            state = self._jobs.get(lost.job)
-            if state is None:
+        for number, span in claimed:
+            lot = self._lots.get(number)
+            if lot is None:
                 continue
-            del state.holders[worker]
-            rest = Span(lost.done, lost.span.stop)
-            if number == running and rest.start <= index < rest.stop:
-                blames += self._blame(lost.job, state, rest, index, is_final)
-            else:
-                self.again(lost.job, rest)
+            for rest in lot.unsettled(*span):
+                self._settle(number, lot, rest)
+                if lot.job == running.job and rest.start <= running.item < rest.stop:
+                    blames += self._blame(lot.job, rest, running.item, is_final)
+                else:
+                    self.again(lot.job, rest)
         return blames
 
-    # --- inside -----------------------------------------------------------------------------
+    def _settle(self, number: int, lot: Lot, span: Span) -> None:
+        lot.settle(*span)
+        if not lot.open:
+            del self._lots[number]
+            self._jobs[lot.job].lots -= 1
 
     def _size(self, state: _Job) -> int:
-        length = state.limits.length
-        left = None if length is None else length - state.planned
-        return state.pace.size(left, state.limits.max_workers)
+        """Items in the next block: what a worker claims at a time, more where they can be shared out."""
+        if state.limits.chunksize:
+            return state.limits.chunksize
+        if not state.pace.is_known:
+            most = MOST_GRAINS if state.limits.length is None else state.limits.length // state.limits.max_workers
+            return max(1, min(MOST_GRAINS, most))
+        return state.pace.size()
 
     @staticmethod
-    def _plan_again(state: _Job, size: int) -> Span:
+    def _grain(state: _Job, size: int) -> int:
+        return state.limits.chunksize or max(state.pace.grain(), -(-size // MOST_GRAINS))
+
+    def _plan_again(self, state: _Job, size: int) -> Plan:
         span = state.again.popleft()
         if span.stop - span.start > size:
             state.again.appendleft(Span(span.start + size, span.stop))
-        return Span(span.start, min(span.stop, span.start + size))
+        span = Span(span.start, min(span.stop, span.start + size))
+        return Plan(span, self._grain(state, size))
 
     @staticmethod
     def _is_window_full(state: _Job) -> bool:
-        window = _AHEAD * state.limits.max_workers * (state.limits.chunksize or state.pace.size())
-        return state.limits.is_windowed and state.planned - state.delivered >= window
+        window = _WINDOW * state.limits.max_workers * state.share()
+        return state.limits.is_windowed and state.planned - state.delivered >= max(window, MOST_GRAINS)
 
-    def _next_range(self, worker: int) -> int | None:
-        for _ in range(len(self._turn)):
-            job = self._turn[0]
-            self._turn.rotate(-1)
-            state = self._jobs[job]
-            if state.ready and self._may_queue(worker, job) and self._is_allowed(worker, state):
-                return state.ready.popleft()
-        return None
-
-    def _may_queue(self, worker: int, job: int) -> bool:
-        """Whether a range may wait behind what a worker runs: that is short, and nobody else wants the worker."""
-        if not self._workers[worker]:
-            return True
-        is_own = self._ranges[self._workers[worker][0]].job == job
-        return is_own and self._jobs[job].pace.is_short and not any(self._jobs[o].ready for o in self._turn if o != job)
-
-    @staticmethod
-    def _is_allowed(worker: int, state: _Job) -> bool:
-        if state.holders[worker]:
-            return True
-        return sum(1 for ranges in state.holders.values() if ranges) < state.limits.max_workers
-
-    def _blame(self, job: int, state: _Job, rest: Span, index: int, is_final: bool) -> list[Blame]:
+    def _blame(self, job: int, rest: Span, index: int, is_final: bool) -> list[Blame]:
+        state = self._jobs[job]
         if state.limits.is_whole and rest.stop - rest.start > 1:
             for at in reversed(range(*rest)):  # any of them may be guilty: find out one by one
                 self.again(job, Span(at, at + 1))

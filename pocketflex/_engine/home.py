@@ -51,7 +51,8 @@ def surroundings(workers: int) -> Surroundings:
         folder = os.getcwd()
     except FileNotFoundError:  # it has been deleted; workers then stay where they are
         folder = ""
-    environ = {**thread_limits(workers, os.environ), **os.environ}
+    limits = {name.encode(): share.encode() for name, share in thread_limits(workers, os.environ).items()}
+    environ = {**limits, **os.environb}  # bytes: to decode them would cost more than all the rest of a short call
     return Surroundings(folder, tuple(sys.path), tuple(sys.argv), environ)
 
 

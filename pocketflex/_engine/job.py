@@ -6,10 +6,13 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from .board import Record
 from .crew import Member
+from .ledger import Ledger
 from .packets import Disconnected
 from .ranges import Limits
-from .transport import Drop, Load, LoadFailed, Parcel, Results, RunRange, Transport
+from .shm import Arena, Region
+from .transport import Drop, Forget, Load, LoadFailed, Parcel, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Arrived:
     """In a job's inbox: outcomes to be read from a worker's memory, which is then to be released."""
 
     transport: Transport
-    results: Results
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +40,66 @@ class Broken:
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job's workers are told: where its callable and its ledger lie, and how long an item may take."""
+
+    parcel: Parcel
+    ledger: Region
+    timeout: float | None
+
+
+@dataclass(slots=True)
+class Lent:
+    """A block that workers may be reading: where it lies, and whose items still refer to it."""
+
+    region: Region
+    holders: set[int] = field(default_factory=set)
+
+
 @dataclass(eq=False, slots=True)
 class PoolJob:
     """A job as the pool sees it; its owner reads `inbox`."""
 
     number: int
     limits: Limits
-    parcel: Parcel
-    timeout: float | None
+    terms: Terms
+    ledger: Ledger
     inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
-    offered: dict[int, RunRange] = field(default_factory=dict)  # ranges that no worker has yet
+    blocks: dict[int, Lent] = field(default_factory=dict)
+    members: dict[int, Member] = field(default_factory=dict)  # those that have been told of it, by slot
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     is_cancelled: bool = False
 
-    def give(self, member: Member, run: RunRange) -> None:
-        """Send a range to a worker, before its first one also the callable.
+    def enlist(self, member: Member, arena: Arena) -> None:
+        """Let a worker take part."""
+        self.members[member.slot] = member
+        terms = self.terms
+        with suppress(Disconnected):  # its end is about to be reported, and another takes its place
+            member.transport.introduce(*arena.segments())
+            is_fixed = self.limits.chunksize is not None
+            member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
 
-        Raises:
-            Disconnected: The worker is gone.
-        """
-        if self.number not in member.loaded:
-            member.loaded.add(self.number)
-            member.transport.send(Load(self.number, self.parcel, self.timeout))
-        member.transport.send(run)
-
-    def withdraw(self, member: Member) -> None:
-        """Tell a worker that the job is over."""
-        if self.number in member.loaded:
-            member.loaded.remove(self.number)
+    def dismiss(self) -> None:
+        """Tell the workers that the job is over: at once where they run it or hold much memory of it."""
+        for member in self.members.values():
             with suppress(Disconnected):  # then it forgets by ending
-                member.transport.send(Drop(self.number))
+                if self.terms.parcel.buffers is None and member.running().job != self.number:
+                    member.transport.put_off(Drop(self.number))
+                else:
+                    member.transport.send(Drop(self.number))
+
+    def regions(self) -> list[Region]:
+        """All memory of the parent's that workers may be reading."""
+        parcel = self.terms.parcel
+        callable_ = [parcel.region] if parcel.buffers is None else [parcel.region, parcel.buffers]
+        return [*callable_, self.terms.ledger, *(lent.region for lent in self.blocks.values())]
+
+
+def free(arena: Arena, region: Region, members: list[Member], *, is_unread: bool = False) -> None:
+    """Give a region back, and have the workers unmap its segment if that goes with it."""
+    arena.free(region, is_unread=is_unread)
+    if region.is_alone:
+        for member in members:
+            with suppress(Disconnected):
+                member.transport.send(Forget(region.segment))

@@ -19,8 +19,7 @@ def load_call(transport: Transport, message: Load) -> Call:
         BaseException: Whatever importing and unpickling it raises.
     """
     parcel = message.parcel
-    surroundings, spans, data = pickle.loads(transport.view(parcel.region)[: parcel.nbytes])
-    transport.forget(parcel.region)
+    surroundings, spans, data = pickle.loads(transport.lens.view(parcel.region)[: parcel.nbytes])
     _enter(surroundings)
     call: Call = payload.load(data, _buffers(transport, parcel, spans))
     return call
@@ -31,8 +30,8 @@ def _buffers(transport: Transport, parcel: Parcel, spans: list[tuple[int, int]])
         return []
     import numpy as np  # buffers come from arrays, which need it anyway
 
-    memory = np.frombuffer(transport.private(parcel.buffers), np.uint8)
-    transport.forget(parcel.buffers)  # the arrays keep the private mapping, and nothing the shared one
+    memory = np.frombuffer(transport.lens.private(parcel.buffers), np.uint8)
+    transport.lens.forget(parcel.buffers.segment)  # the arrays keep the private mapping, and nothing the shared one
     return [memory[offset : offset + nbytes] for offset, nbytes in spans]
 
 
@@ -40,6 +39,6 @@ def _enter(surroundings: Surroundings) -> None:
     if surroundings.folder:
         os.chdir(surroundings.folder)
     sys.path[:], sys.argv[:] = surroundings.path, surroundings.argv
-    if surroundings.environ != os.environ:
-        os.environ.clear()
-        os.environ.update(surroundings.environ)
+    if surroundings.environ != dict(os.environb):
+        os.environb.clear()
+        os.environb.update(surroundings.environ)

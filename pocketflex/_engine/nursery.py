@@ -70,7 +70,7 @@ class Nursery:
     def __init__(self, connection: socket.socket, board: Board) -> None:
         from . import worker  # what every worker needs is imported once, before the first fork
 
-        self._serve: type[worker.Worker] = worker.Worker
+        self._worker: type[worker.Worker] = worker.Worker
         self._socket = connection
         self._board = board
         self._die_with_parent = _load_prctl()
@@ -142,7 +142,7 @@ class Nursery:
             if os.getppid() == spawner:
                 _close_all_but(connection, self._board.descriptor)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
-                self._serve(transport, self._board.slot(slot)).serve()
+                self._worker(transport, self._board, slot).serve()
                 code = 0
         except BaseException:
             traceback.print_exc()

@@ -1,42 +1,43 @@
-"""How many items make a range: sized by the time that the last ones took, not by their number."""
+"""How many items make a share of work: sized by the time that the last ones took, not by their number."""
 
 from __future__ import annotations
 
-_TARGET = 0.040  # seconds a range should take: both sides spend up to 0.5 ms on each, so 1 %
-_LEAST = 0.002  # seconds: a range does not shrink below this towards the end, it would cost more than it saves
-_PREFETCH_BELOW = 0.080  # seconds: a longer range hides the round trip (0.1 ms) by itself
-_GROWTH = 8  # a range is at most so much larger than one that was measured
-BUDGET = 2 * _TARGET  # seconds after which a worker hands the rest back
+TARGET = 0.020  # seconds a claim should take: both sides spend up to 0.1 ms on each, so half a percent
+BUDGET = 2 * TARGET  # seconds after which a worker hands the rest of a claim back
+_GRAIN = 0.001  # seconds: what is claimed is a multiple of this; shorter ones cost more than they even out
+_MOST_ITEMS = 1 << 16  # in a share: half a megabyte of integers, so that a few blocks fit the caches
+_GROWTH = 16  # a share is at most so much larger than one that was measured
 
 
 class Pace:
-    """How many items make a range, from how long the last ones took."""
+    """How many items take how long, from what the last ones took."""
 
     def __init__(self) -> None:
-        self._seconds: float | None = None  # of one item; a mean in which the last range counts half
-        self._most = 1  # items: grows with what has been measured, shrinks to what fits a block
+        self._seconds: float | None = None  # of one item; a mean in which the last share counts half
+        self._most = 1  # items: grows with what has been measured
+        self._room = _MOST_ITEMS  # items that a block has room for
 
     @property
-    def is_short(self) -> bool:
-        """Whether ranges are so short that a worker should have the next one waiting."""
-        return self._seconds is not None and self.size() * self._seconds < _PREFETCH_BELOW
+    def is_known(self) -> bool:
+        """Whether anything has been measured."""
+        return self._seconds is not None
 
-    def size(self, left: int | None = None, workers: int = 1) -> int:
-        """Items that take about the target time, fewer when only `left` are left for the workers."""
+    def size(self) -> int:
+        """Items that take about the target time; 1 as long as nothing is known."""
         if self._seconds is None:
             return 1
-        each = max(self._seconds, 1e-9)
-        most = int(_TARGET / each)
-        if left is not None:
-            most = min(most, max(left // (2 * workers), int(_LEAST / each)))
-        return max(1, min(self._most, most))
+        return max(1, min(self._most, self._room, int(TARGET / max(self._seconds, 1e-9))))
+
+    def grain(self) -> int:
+        """Items that take about a millisecond."""
+        return 1 if self._seconds is None else max(1, min(self._most, int(_GRAIN / max(self._seconds, 1e-9))))
 
     def measure(self, items: int, seconds: float) -> None:
-        """Take a finished range into account."""
+        """Take a finished share into account."""
         each = seconds / items
         self._seconds = each if self._seconds is None else (self._seconds + each) / 2
         self._most = max(self._most, items * _GROWTH)
 
-    def fit(self, items: int) -> None:
-        """A block was full with so many items."""
-        self._most = items
+    def fit(self, items: int, *, is_full: bool) -> None:
+        """A block was full with so many items, or had room for all of them."""
+        self._room = items if is_full else max(self._room, min(2 * items, _MOST_ITEMS))

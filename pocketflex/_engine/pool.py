@@ -1,9 +1,9 @@
 """The pool: joins dispatch, which decides, and the crew, which runs.
 
     owner thread of a job                    pool (under its lock)              worker
-    plan, encode, offer  ────────────────▶   dispatch.assign  ── RunRange ▶    items
+    plan, encode, offer  ────────────────▶   publish in the ledger, ring  ──▶   claim, run
     wait                                     one wait on everything
-    inbox: Results, Blame  ◀──────────────   on readable      ◀─ Results ───
+    inbox: Arrived, Blamed ◀──────────────   read the boards  ◀── records ───
     decode, deliver
 
 There is no helper thread: the thread that waits for its job serves everybody's (turn.py). The
@@ -22,21 +22,23 @@ from contextlib import suppress
 from itertools import count
 
 from ..errors import WorkerDiedError
-from .blocks import Encoded
+from . import native
+from .blocks import Block
+from .board import REST, Record, Told
 from .crew import Crew, Member
 from .deadlines import Deadlines
 from .dispatch import Dispatch
-from .job import Arrived, PoolJob
-from .pace import BUDGET
+from .job import Arrived, Lent, PoolJob, Terms, free
+from .ledger import NBYTES, Entry, Ledger
 from .packets import Disconnected
 from .payload import Pickled
 from .poller import Poller
-from .ranges import Limits, Span
+from .ranges import Limits, Plan, Span
 from .retired import GRACE, Retired
 from .shm import Arena
-from .socket_transport import store_parcel, write_block
+from .socket_transport import store_parcel
 from .staff import Staff
-from .transport import LoadFailed, Results, RunRange, Surroundings
+from .transport import LoadFailed, Surroundings
 from .turn import Turn
 
 
@@ -53,10 +55,10 @@ class Pool:
         self._crew = Crew(environ, self._poller)
         self._dispatch = Dispatch()
         self._jobs: dict[int, PoolJob] = {}
-        self._deadlines = Deadlines(self._crew, self._dispatch, self._jobs)
-        self._retired = Retired(self._crew, self._dispatch)
-        self._staff = Staff(self._crew, self._dispatch, self._jobs, self._read)
-        self._turn = Turn(self._patience, self._poller.poll, self._serve, self._mend)
+        self._deadlines = Deadlines(self._crew, self._jobs)
+        self._retired = Retired(self._crew)
+        self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._read)
+        self._turn = Turn(self._patience, self._crew.poll, self._serve, self._mend)
         self._numbers = count(1)
         self._pid = os.getpid()
         self._is_closed = False
@@ -81,10 +83,13 @@ class Pool:
             OSError: There is not enough memory, or no worker can be started.
         """
         parcel = store_parcel(self.arena, surroundings, *pickled)
+        terms = Terms(parcel, self.arena.allocate(NBYTES), timeout)
+        ledger = Ledger(self.arena.view(terms.ledger), self._crew.lock)
+        ledger.clear(limits.max_workers, limits.length)
         with self._turn.hold():
             if self._is_closed:
                 raise WorkerDiedError("the worker pool was shut down while the call began")
-            job = PoolJob(next(self._numbers), limits, parcel, timeout)
+            job = PoolJob(next(self._numbers), limits, terms, ledger)
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
             try:
@@ -94,26 +99,27 @@ class Pool:
                 raise
             return job
 
-    def plan(self, job: PoolJob) -> Span | None:
-        """The span of items that should be encoded next."""
+    def plan(self, job: PoolJob, delivered: int) -> Plan | None:
+        """The span of items that should be encoded next, now that so many outcomes have been passed on since."""
         with self._turn.hold():
-            return self._dispatch.plan(job.number) if job.number in self._jobs else None
+            if job.number not in self._jobs:
+                return None
+            self._dispatch.deliver(job.number, delivered)
+            return self._dispatch.plan(job.number, job.ledger.unclaimed)
 
-    def offer(self, job: PoolJob, planned: Span, encoded: Encoded) -> None:
-        """Hand in the encoded beginning of a planned span.
-
-        Raises:
-            OSError: There is not enough memory.
-        """
-        block = write_block(self.arena, encoded)
-        budget = None if job.limits.chunksize or job.limits.is_whole else BUDGET
+    def offer(self, job: PoolJob, planned: Span, grain: int, block: Block) -> None:
+        """Hand in a block of the first items of a planned span."""
         with self._turn.hold():
             if job.number not in self._jobs:  # the pool has been shut down
                 return
             number = self._dispatch.offer(job.number, planned, block.length)
-            job.offered[number] = RunRange(job.number, number, planned.start, block, budget)
-            self._assign()
-        if job.timeout is not None:
+            job.blocks[number] = Lent(block.region)
+            for member in job.members.values():
+                with suppress(Disconnected):  # its end is about to be reported
+                    member.transport.introduce(block.region.segment)
+            job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region))
+            self._ring(job, -(-block.length // grain))
+        if job.terms.timeout is not None:
             self._poller.nudge()  # whoever leads must reckon with a new deadline
 
     def again(self, job: PoolJob, span: Span) -> None:
@@ -127,16 +133,15 @@ class Pool:
         with self._turn.hold():
             if job.number in self._jobs:
                 self._dispatch.seal(job.number, length)
-
-    def deliver(self, job: PoolJob, items: int) -> None:
-        """So many outcomes have been passed on."""
-        with self._turn.hold():
-            if job.number in self._jobs:
-                self._dispatch.deliver(job.number, items)
+                job.ledger.seal(length)
 
     def wait(self, job: PoolJob) -> None:
         """Block until the job's inbox has something, a span can be planned, or it is cancelled."""
-        self._turn.lead(lambda: bool(job.inbox) or job.is_cancelled or self._dispatch.is_hungry(job.number))
+        self._turn.lead(
+            lambda: bool(job.inbox)
+            or job.is_cancelled
+            or self._dispatch.is_hungry(job.number, job.ledger.unclaimed)
+        )  # fmt: skip
 
     def glance(self) -> None:
         """Take in what has arrived for anybody, without waiting."""
@@ -155,8 +160,10 @@ class Pool:
             return
         with self._turn.hold():
             self._retire(job)
+            if self._is_closed:
+                return
         try:
-            self._turn.lead(lambda: job.number not in self._retired, time.monotonic() + GRACE)
+            self._turn.lead(lambda: not self._retired.is_running(job.number), time.monotonic() + GRACE)
         finally:
             with self._turn.hold():
                 self._retired.dismiss(job.number)
@@ -168,8 +175,6 @@ class Pool:
             self._staff.give_up(WorkerDiedError("the worker pool was shut down while the job ran"))
             for job in list(self._jobs.values()):
                 self._retire(job)
-            for member in self._crew:
-                self._dispatch.lose(member.slot, -1, -1, is_final=False)
             self._crew.close()
             self._poller.nudge()
 
@@ -185,39 +190,76 @@ class Pool:
         for fd in ready:
             if self._crew.is_news(fd):
                 self._staff.settle()
+                for job in self._jobs.values():
+                    for number in list(job.blocks):
+                        self._finish(job, number)
             elif member := self._crew.find(fd):
-                self._read(member)
+                self._listen(member)
+        for member in self._crew:
+            self._pull(member)
         self._deadlines.enforce()
         self._retired.enforce()
-        self._assign()
 
     def _read(self, member: Member) -> None:
+        """Take in everything that a worker has told."""
+        self._listen(member)
+        self._pull(member)
+
+    def _listen(self, member: Member) -> None:
         try:
             while (message := member.transport.receive(block=False)) is not None:
-                if isinstance(message, Results):
-                    self._take(member, message)
-                elif isinstance(message, LoadFailed) and message.job in self._jobs:
+                if isinstance(message, LoadFailed) and message.job in self._jobs:
                     self._jobs[message.job].inbox.append(message)
         except Disconnected:
             self._crew.hang_up(member)
 
-    def _take(self, member: Member, results: Results) -> None:
-        job = self._jobs.get(results.job)
-        if results.block is not None:
-            self._dispatch.progress(results.range, results.stop)
-            if job is None:
-                member.transport.release(results.block.region)
-            else:
-                job.futile_deaths = 0
-                job.inbox.append(Arrived(member.transport, results))
-        if results.is_last:
-            self._dispatch.finish(member.slot, results.range, results.seconds)
+    def _pull(self, member: Member) -> None:
+        records = member.words.pull()
+        for record in records:
+            self._take(member, record)
+        if records:
+            native.fence()
+            if member.words.words[REST] < 0:  # it rests because there was no room for its records
+                member.ring()
 
-    def _assign(self) -> None:
-        for send in self._dispatch.assign():
-            run = self._jobs[send.job].offered.pop(send.range)
-            with suppress(Disconnected):  # its end is about to be reported, and the range then goes elsewhere
-                self._jobs[send.job].give(self._crew[send.worker], run)
+    def _take(self, member: Member, record: Record) -> None:
+        job = self._jobs.get(record.job)
+        if job is None:
+            if record.kind == Told.DROPPED:
+                self._retired.let_go(record.job, member.slot)
+            if record.nbytes:
+                member.transport.memory(record.region)
+                member.transport.lens.release(record.region)
+            return
+        span = Span(record.start, record.stop)
+        if record.is_held:
+            job.blocks[record.block].holders.add(member.slot)
+        if record.kind == Told.LET_GO:
+            job.blocks[record.block].holders.discard(member.slot)
+        elif record.kind == Told.NOT_RUN:
+            self._dispatch.hand_back(record.block, span)
+            self._ring(job, len(job.members))
+        elif record.nbytes:
+            job.futile_deaths = 0
+            self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)
+            job.inbox.append(Arrived(member.transport, record))
+        self._finish(job, record.block)
+
+    def _finish(self, job: PoolJob, number: int) -> None:
+        """Give a block's memory back when all its items are settled and nothing refers to them."""
+        if self._dispatch.is_open(number):
+            return
+        job.ledger.forget(number)
+        if not job.blocks[number].holders:
+            free(self.arena, job.blocks.pop(number).region, list(self._crew), is_unread=True)
+
+    def _ring(self, job: PoolJob, most: int) -> None:
+        """Wake as many idle workers as there are grains."""
+        native.fence()
+        for member in job.members.values():
+            most -= member.ring()
+            if most <= 0:
+                return
 
     def _patience(self) -> float:
         return min(self._deadlines.patience(), self._retired.patience())
@@ -228,16 +270,11 @@ class Pool:
         if self._jobs.pop(job.number, None) is None:
             return
         self._dispatch.close(job.number)
-        for run in job.offered.values():
-            self.arena.free(run.block.region)
         for news in job.inbox:
-            if isinstance(news, Arrived) and news.results.block is not None:
-                news.transport.release(news.results.block.region)
-        for slot in self._dispatch.holders(job.number):
-            self._crew.cancel(slot, job.number)
-        for member in self._crew:
-            job.withdraw(member)
-        self._retired.add(job.number, job.parcel)
+            if isinstance(news, Arrived):
+                news.transport.memory(news.record.region)
+                news.transport.lens.release(news.record.region)
+        self._retired.add(job)
 
     def _mend(self) -> None:
         """Start afresh: items may be lost, and nobody must wait for them."""

@@ -1,4 +1,4 @@
-"""Spans of items, the ranges made of them, and what dispatch says is to be done with a range."""
+"""Spans of items, how they are shared out, and what dispatch says is to be done with them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ class Span(NamedTuple):
     stop: int
 
 
-class Send(NamedTuple):
-    """Instruction: give this range, of this job, to this worker."""
+class Plan(NamedTuple):
+    """Instruction: encode these items into a block next, claimable in multiples of `grain` items."""
 
-    worker: int
-    range: int
-    job: int
+    span: Span
+    grain: int
 
 
 class Blame(NamedTuple):
@@ -29,17 +28,24 @@ class Blame(NamedTuple):
     attempts: int
 
 
+class Running(NamedTuple):
+    """What a worker that has ended was doing: `job` and `item`, -1 for none."""
+
+    job: int
+    item: int
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a job allows.
 
     Attributes:
-        max_workers: Workers that hold its ranges at the same time.
-        chunksize: Items in a range; None: decided by `Pace`.
+        max_workers: Workers that may claim its items.
+        chunksize: Items that are claimed at a time; None: decided by `Pace`.
         crash_retries: How often an item is tried again after it has ended its worker.
         length: Number of items, None if unknown.
         is_windowed: Whether planning waits for delivery.
-        is_whole: Whether a range is called as a whole, so that blame needs ranges of one item.
+        is_whole: Whether what is claimed is called as a whole, so that blame needs claims of one item.
     """
 
     max_workers: int
@@ -51,15 +57,35 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Held:
-    """A range that is offered or running.
+class Lot:
+    """The items of a block that workers may claim.
 
     Attributes:
-        job: The job that it belongs to.
-        span: Its items.
-        done: Index up to which outcomes have arrived.
+        job: The job that they belong to.
+        start: Index of the first.
+        settled: A byte for each: 0 while it is this block's, 1 once it has an outcome or went elsewhere.
+        open: How many are not settled.
     """
 
     job: int
-    span: Span
-    done: int
+    start: int
+    settled: bytearray
+    open: int
+
+    def settle(self, start: int, stop: int) -> int:
+        """Mark items, by index; returns how many had not been marked."""
+        part = slice(start - self.start, stop - self.start)
+        fresh = self.settled.count(0, part.start, part.stop)
+        self.settled[part] = b"\1" * (part.stop - part.start)
+        self.open -= fresh
+        return fresh
+
+    def unsettled(self, start: int, stop: int) -> list[Span]:
+        """What of these items, by index, is not settled."""
+        spans = []
+        at, end = start - self.start, stop - self.start
+        while (begin := self.settled.find(0, at, end)) >= 0:
+            at = self.settled.find(1, begin, end)
+            at = end if at < 0 else at
+            spans.append(Span(self.start + begin, self.start + at))
+        return spans

@@ -3,15 +3,74 @@
 from __future__ import annotations
 
 import marshal
+import pickle
 import sys
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import payload
-from .blocks import FAILURE, Block, Kind
+from . import native, payload
+from .blocks import ENTRY, FAILURE, HEADER, Form
+from .shm import Region
+
+_SMALL = 4096  # bytes; the copy of a smaller array costs less than the memory that a view of it holds
 
 
-class ItemReader:
+class _Place(NamedTuple):
+    """A grain: how it is written, where it begins in the block, its length, its entries."""
+
+    form: int
+    at: int
+    nbytes: int
+    length: int
+
+
+class _Reader:
+    """What items and results have in common."""
+
+    def __init__(self, region: Region, memory: Any) -> None:
+        self._region = region
+        self._memory = memory
+        self._bytes = memoryview(memory)[region.offset : region.offset + region.nbytes]
+        words = self._bytes[: len(self._bytes) // 8 * 8].cast("q")
+        count, at, nbytes = words[1:4]
+        table = words[HEADER : HEADER + ENTRY * count].tolist()
+        self._places = [_Place(*table[number : number + ENTRY]) for number in range(0, len(table), ENTRY)]
+        self._notes = self._bytes[at : at + nbytes]
+        self._classes: payload.SharedClasses | None = None
+        self._root: Any = None  # the ndarray that all views of this block have as their base
+
+    def _scalars(self, place: _Place) -> list[Any] | None:
+        if place.form < Form.MARSHAL:
+            return native.decode(place.form, self._bytes, place.at, place.nbytes, place.length)
+        if place.form == Form.MARSHAL:
+            items: list[Any] = marshal.loads(self._bytes[place.at : place.at + place.nbytes])
+            return items
+        return None
+
+    def _base(self) -> Any:
+        if self._root is None:
+            import numpy as np
+
+            self._root = np.frombuffer(self._memory, np.uint8, self._region.nbytes, self._region.offset)
+        return self._root
+
+    def _rows(self, first: _Place, count: int, nbytes: int) -> Any:
+        """So many rows of a block from its grain `first` on, as one array."""
+        dtype, shape, is_writable = pickle.loads(self._notes)
+        shape = (count, *shape[1:]) if first.form == Form.ROWS else (count, *shape)
+        rows = self._base()[first.at : first.at + nbytes].view(dtype).reshape(shape)
+        rows.flags.writeable = is_writable
+        return rows
+
+    def _entries(self, place: _Place, buffer: Callable[[int, int], Any]) -> _Entries:
+        if self._classes is None:
+            self._classes = payload.SharedClasses(self._notes)
+        view = self._bytes[place.at : place.at + place.nbytes]
+        return _Entries(view, place.length, lambda at, nbytes: buffer(place.at + at, nbytes), self._classes)
+
+
+class ItemReader(_Reader):
     """The items of a block, as a worker sees them; arrays are views of the block's memory.
 
     They may be written to: each item is run by one worker, and what is tried again after a crash is
@@ -19,27 +78,34 @@ class ItemReader:
     `is_held` tells.
     """
 
-    def __init__(self, block: Block, memory: Any) -> None:
-        """Read `block` from `memory`, the mapping that its region lies in."""
-        self._block = block
-        self._memory = memory
-        self._root: Any = None  # the ndarray that all views of this block have as their base
+    @property
+    def segment(self) -> int:
+        """The segment that the block lies in."""
+        return self._region.segment
 
-    def sequence(self) -> Any:
-        """All items: a list, or an ndarray for ROWS."""
-        return self._rows() if self._block.kind is Kind.ROWS else list(self.iterate())
+    def length(self, grain: int) -> int:
+        """Number of items of a grain."""
+        return self._places[grain].length
 
-    def iterate(self) -> Iterator[Any]:
-        """The items one by one, each loaded when it is asked for.
+    def items(self, grain: int) -> list[Any] | Iterator[Any]:
+        """The items of a grain: a list, or where they are pickled an iterator that loads one at a time.
 
-        `next` may raise what an item's own unpickling code raises, and can then be called again for
+        Its `next` may raise what an item's own unpickling code raises, and can then be called again for
         the next item.
         """
-        if self._block.kind is Kind.SCALARS:
-            return iter(_read_scalars(self._block, self._bytes()))
-        if self._block.kind is Kind.ROWS:
-            return iter(self._rows())
-        return map(_Entries(self._block, self._bytes(), self._buffer).load, range(self._block.length))
+        place = self._places[grain]
+        if (scalars := self._scalars(place)) is not None:
+            return scalars
+        if place.form == Form.PICKLED:
+            return map(self._entries(place, self._buffer).load, range(place.length))
+        return list(self._rows(place, place.length, place.nbytes))
+
+    def sequence(self, first: int, stop: int) -> Any:
+        """All items of some grains: a list, or a single ndarray where they are the rows of one."""
+        places = self._places[first:stop]
+        if places[0].form == Form.ROWS:
+            return self._rows(places[0], sum(p.length for p in places), sum(p.nbytes for p in places))
+        return [item for grain in range(first, stop) for item in self.items(grain)]
 
     def is_held(self) -> bool:
         """Whether somebody still refers to a view of the block's memory."""
@@ -47,71 +113,96 @@ class ItemReader:
         # one is this object's attribute, one the argument of getrefcount
         return self._root is not None and sys.getrefcount(self._root) > 2
 
-    def _bytes(self) -> memoryview:
-        region = self._block.region
-        return memoryview(self._memory)[region.offset : region.offset + region.nbytes]
-
-    def _base(self) -> Any:
-        if self._root is None:
-            import numpy as np
-
-            region = self._block.region
-            self._root = np.frombuffer(self._memory, np.uint8, region.nbytes, region.offset)
-        return self._root
-
-    def _buffer(self, offset: int, nbytes: int) -> Any:
-        return self._base()[offset : offset + nbytes]
-
-    def _rows(self) -> Any:
-        dtype, shape, is_writable = self._block.meta
-        nbytes = dtype.itemsize
-        for length in shape:
-            nbytes *= length
-        rows = self._base()[:nbytes].view(dtype).reshape(shape)
-        rows.flags.writeable = is_writable
-        return rows
+    def _buffer(self, at: int, nbytes: int) -> Any:
+        return self._base()[at : at + nbytes]
 
 
-def read_results(block: Block, view: memoryview) -> tuple[list[Any], dict[int, Any]]:
-    """Results of a block, and by position what failed: a FailureRecord, or the exception of loading it.
+class ResultReader(_Reader):
+    """The results of a block; arrays are views of its memory, which is theirs until they are gone."""
 
-    Everything returned owns its memory; the block may be used again at once.
-    """
-    if block.kind is Kind.SCALARS:
-        return _read_scalars(block, view), {}
-    entries = _Entries(block, view, lambda offset, nbytes: bytearray(view[offset : offset + nbytes]))
-    results: list[Any] = []
-    failed: dict[int, Any] = {}
-    for position in range(block.length):
+    def __init__(self, region: Region, memory: Any, release: Callable[[], None]) -> None:
+        """Read from `memory`; `release` is called when nothing refers to the block any more."""
+        super().__init__(region, memory)
+        self._release = release
+
+    def read(self) -> tuple[list[Any], dict[int, Any]]:
+        """The results, and by position what failed: a FailureRecord, or the exception of loading it."""
+        results: list[Any] = []
+        failed: dict[int, Any] = {}
         try:
-            results.append(entries.load(position))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # also SystemExit from a user's __setstate__: it costs one item
-            results.append(None)
-            failed[position] = error
+            for place in self._places:
+                self._read_grain(place, results, failed)
+        finally:
+            self._leave()
+        return results, failed
+
+    def _read_grain(self, place: _Place, results: list[Any], failed: dict[int, Any]) -> None:
+        if (scalars := self._scalars(place)) is not None:
+            results += scalars
+        elif place.form == Form.ARRAYS:
+            rows = self._rows(place, place.length, place.nbytes)
+            results.extend(rows if place.nbytes >= _SMALL * place.length else [row.copy() for row in rows])
         else:
-            if entries.is_failure(position):
-                failed[position] = results[-1]
-    return results, failed
+            self._read_entries(place, results, failed)
+
+    def _read_entries(self, place: _Place, results: list[Any], failed: dict[int, Any]) -> None:
+        entries = self._entries(place, self._buffer)
+        for position in range(place.length):
+            try:
+                results.append(entries.load(position))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # also SystemExit from a user's __setstate__: it costs one item
+                failed[len(results)] = error
+                results.append(None)
+            else:
+                if entries.is_failure(position):
+                    failed[len(results) - 1] = results[-1]
+
+    def _buffer(self, at: int, nbytes: int) -> Any:
+        if nbytes < _SMALL:
+            return bytearray(self._bytes[at : at + nbytes])
+        return self._base()[at : at + nbytes]
+
+    def _leave(self) -> None:
+        """Release the block now, or when the last view of it goes."""
+        root, self._root = self._root, None
+        if root is None:
+            self._release()
+        else:
+            _leases[id(root)] = weakref.ref(root, _Lease(id(root), self._release))
 
 
-def _read_scalars(block: Block, view: memoryview) -> list[Any]:
-    items: list[Any] = marshal.loads(view[: block.meta])
-    return items
+class _Lease:
+    """Called when the root of all views of a block is gone."""
+
+    __slots__ = ("_number", "_release")
+
+    def __init__(self, number: int, release: Callable[[], None]) -> None:
+        self._number = number
+        self._release = release
+
+    def __call__(self, _: object) -> None:
+        del _leases[self._number]
+        self._release()
+
+
+_leases: dict[int, weakref.ref[Any]] = {}  # weak references must live to be called; by id of what they refer to
 
 
 class _Entries:
-    """Reads the entries of a PICKLED block."""
+    """Reads the entries of a PICKLED grain."""
 
-    def __init__(self, block: Block, view: memoryview, buffer: Callable[[int, int], Any]) -> None:
+    def __init__(
+        self, view: memoryview, length: int, buffer: Callable[[int, int], Any], classes: payload.SharedClasses
+    ) -> None:
         """`buffer` makes the object that stands for the bytes at an offset."""
-        buffers, begin, end = block.meta
         self._view = view
-        self._table = view[: 8 * (3 * block.length + 2 * buffers)].cast("Q")
-        self._length = block.length
+        self._length = length
         self._buffer = buffer
-        self._classes = payload.SharedClasses(view[begin:end]) if end > begin else None
+        self._classes = classes
+        listed = view[: 24 * length].cast("Q")[3 * length - 1] if length else 0
+        self._table = view[: 24 * length + 16 * listed].cast("Q")
 
     def is_failure(self, position: int) -> bool:
         return self._table[3 * position] == FAILURE

@@ -7,59 +7,78 @@ import time
 from dataclasses import dataclass
 
 from .crew import Crew
-from .dispatch import Dispatch
-from .transport import Parcel
+from .job import PoolJob, free
 
 GRACE = 0.05  # seconds that workers have to leave a job that has ended before they are killed
 
 
 @dataclass(slots=True)
 class _Leaving:
-    parcel: Parcel  # a worker may still read it
+    job: PoolJob
     deadline: float  # by time.monotonic
     is_dismissed: bool = False
 
 
 class Retired:
-    """The jobs that have ended and are not forgotten; everything is to be called under the pool's lock."""
+    """The jobs that have ended and are not forgotten; everything is to be called under the pool's lock.
 
-    def __init__(self, crew: Crew, dispatch: Dispatch) -> None:
+    Their memory is given back when every worker that took part has said that it reads none of it, or
+    has ended.
+    """
+
+    def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._dispatch = dispatch
         self._leaving: dict[int, _Leaving] = {}
 
-    def __contains__(self, job: int) -> bool:
-        return job in self._leaving
-
-    def add(self, job: int, parcel: Parcel) -> None:
+    def add(self, job: PoolJob) -> None:
         """A job has ended."""
-        self._leaving[job] = _Leaving(parcel, time.monotonic() + GRACE)
-        self._free()
+        job.ledger.close()
+        for slot in job.members:
+            self._crew.cancel(slot, job.number)
+        job.dismiss()
+        self._leaving[job.number] = _Leaving(job, time.monotonic() + GRACE)
+        self._free(job.number)
+
+    def is_running(self, number: int) -> bool:
+        """Whether a worker runs items of a job that has ended."""
+        return number in self._leaving and any(
+            member.running().job == number and not member.is_dismissed
+            for member in self._leaving[number].job.members.values()
+        )
+
+    def let_go(self, number: int, slot: int) -> None:
+        """A worker reads nothing of a job any more."""
+        if number in self._leaving:
+            self._leaving[number].job.members.pop(slot, None)
+            self._free(number)
+
+    def lose(self, slot: int) -> None:
+        """A worker has ended."""
+        for number in list(self._leaving):
+            self.let_go(number, slot)
 
     def patience(self) -> float:
         """Seconds until the grace of a job ends, infinite if there is none."""
-        left = (job.deadline - time.monotonic() for job in self._leaving.values() if not job.is_dismissed)
+        left = (leaving.deadline - time.monotonic() for leaving in self._leaving.values() if not leaving.is_dismissed)
         return max(0.0, min(left, default=math.inf))
 
     def enforce(self) -> None:
-        """Forget the jobs that no worker runs any more, and dismiss the workers of those whose grace has ended."""
-        self._free()
-        for number, job in self._leaving.items():
-            if not job.is_dismissed and time.monotonic() >= job.deadline:
-                job.is_dismissed = True
+        """Dismiss the workers of the jobs whose grace has ended."""
+        for number, leaving in self._leaving.items():
+            if not leaving.is_dismissed and time.monotonic() >= leaving.deadline:
                 self.dismiss(number)
 
-    def dismiss(self, job: int) -> None:
-        """Kill the workers that run an item of a job that has ended; one that merely holds some drops them."""
-        for slot in self._dispatch.holders(job):
-            held = self._dispatch.held(slot)
-            if held is not None and held.job == job and not self._crew[slot].is_dismissed:
-                self._crew.kill(slot)
+    def dismiss(self, number: int) -> None:
+        """Kill the workers that still run items of a job that has ended."""
+        if leaving := self._leaving.get(number):
+            leaving.is_dismissed = True
+            for member in leaving.job.members.values():
+                if member.running().job == number and not member.is_dismissed:
+                    self._crew.kill(member.slot)
 
-    def _free(self) -> None:
-        # what no worker can be reading any more
-        for number in [number for number in self._leaving if not self._dispatch.holders(number)]:
-            parcel = self._leaving.pop(number).parcel
-            self._crew.arena.free(parcel.region)
-            if parcel.buffers is not None:
-                self._crew.arena.free(parcel.buffers)
+    def _free(self, number: int) -> None:
+        leaving = self._leaving[number]
+        if not leaving.job.members:
+            del self._leaving[number]
+            for region in leaving.job.regions():
+                free(self._crew.arena, region, list(self._crew))

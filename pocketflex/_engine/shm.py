@@ -5,14 +5,18 @@ Memory is memfd only: it has no name that could be left behind, is not bound by 
 before it is written to, and large requests are compared with the memory that is left, so a full
 machine is an OSError here and not a SIGBUS at the first write.
 
-The writer allocates a `Region`, fills it, and sends the region's numbers. The reader says when it
-is done with it, and only then does the writer use the space again. Pages stay warm that way: to
-touch a page of shared memory for the first time costs more than to fill it again (1 ms per MB
-against 0.03).
+The writer allocates a `Region`, fills it, and tells the region's numbers. Space is used again only
+when the reader is done with it. Pages stay warm that way: to touch a page of shared memory for the
+first time costs more than to fill it again (1 ms per MB against 0.03).
 
     writer                                   reader
-    Arena.allocate -> Region  -- message --> Lens.view(region)
-    Arena.free(region)        <-- message -- region, once nothing refers to the view
+    Arena.allocate -> Region  ------------>  Lens.view(region)
+    Arena.free(region)                       (the writer knows by itself that the reader is done)
+    Arena.lend(region)        ------------>  Lens.view(region)
+    (looks when it needs room)     word = 0  Lens.release(region), once nothing refers to the view
+
+A region that is lent begins with a word that is 1, and 0 again after its release. That is one aligned
+store and no message, so it can be made by the garbage collector, in the middle of anything.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 from bisect import insort
 from collections import deque
 from itertools import count
@@ -31,6 +36,7 @@ from .packets import lift
 ALIGNMENT = 64  # a cache line; also enough for every numpy dtype
 _FIRST = 1 << 20  # bytes of an arena's first segment; each further one is twice as large ...
 _LARGEST = 32 << 20  # ... up to this; a region above it gets a segment of its own, given back after use
+_LENT = (1).to_bytes(8, sys.byteorder)  # the first word of a region that the reader has
 
 
 class Region(NamedTuple):
@@ -62,8 +68,8 @@ class Segment:
         self.fd = fd
 
     @classmethod
-    def create(cls, size: int) -> Segment:
-        """Reserve `size` bytes.
+    def create(cls, size: int, reserved: int | None = None) -> Segment:
+        """A segment of `size` bytes, of which `reserved` have memory at once; None: all.
 
         Raises:
             OSError: There is not enough memory, or no file descriptor left.
@@ -72,7 +78,8 @@ class Segment:
             raise OSError(errno.ENOMEM, f"{size:,} bytes of shared memory are wanted and {free:,} are available")
         fd = lift(os.memfd_create("pocketflex", os.MFD_CLOEXEC))
         try:
-            os.posix_fallocate(fd, 0, size)
+            os.ftruncate(fd, size)
+            os.posix_fallocate(fd, 0, size if reserved is None else reserved)
         except BaseException:
             os.close(fd)
             raise
@@ -106,6 +113,7 @@ class Arena:
         self._segments: dict[int, Segment] = {}
         self._holes: dict[int, list[tuple[int, int]]] = {}  # segment -> sorted (offset, nbytes)
         self._freed: deque[Region] = deque()
+        self._lent: list[Region] = []
         self._numbers = count(1)
         self._lock = Lock()
 
@@ -120,24 +128,54 @@ class Arena:
             OSError: There is not enough memory.
         """
         wanted = round_up(max(nbytes, 1))
-        if alone or wanted > _LARGEST:
-            return Region(self._add(wanted), 0, wanted, is_alone=True)
         with self._lock:
+            if alone or wanted > _LARGEST:
+                self._reclaim()
+                return Region(self._add(wanted), 0, wanted, is_alone=True)
             self._take_back()
+            if found := self._find(wanted):
+                return found
+            self._reclaim()
             return self._find(wanted) or self._grow(wanted)
 
     def view(self, region: Region) -> memoryview:
         """The writable bytes of a region."""
         return memoryview(self._segments[region.segment].map)[region.offset : region.offset + region.nbytes]
 
+    def shrink(self, region: Region, nbytes: int) -> Region:
+        """Give back what is beyond the first `nbytes` of a region; returns what remains of it."""
+        kept = round_up(max(nbytes, 1))
+        if region.is_alone or kept >= region.nbytes:
+            return region
+        self._freed.append(Region(region.segment, region.offset + kept, region.nbytes - kept))
+        return Region(region.segment, region.offset, kept)
+
+    def lend(self, region: Region) -> None:
+        """Note a region that the reader will release; its first word is 1 from here on."""
+        self.view(region)[:8] = _LENT
+        self._lent.append(region)
+
+    def segments(self) -> list[int]:
+        """The numbers of all segments."""
+        return list(self._segments)
+
     def descriptor(self, segment: int) -> int:
         """The file descriptor to send to a reader that has not seen this segment."""
         return self._segments[segment].fd
 
-    def free(self, region: Region) -> None:
-        """Take a region back."""
+    def free(self, region: Region, *, is_unread: bool = False) -> None:
+        """Take a region back.
+
+        Args:
+            region: The region.
+            is_unread: Whether nobody refers to it any more. The memory of a region that is alone then
+                goes at once, else when its readers have unmapped it too.
+        """
         if region.is_alone:
-            self._segments.pop(region.segment).close()
+            segment = self._segments.pop(region.segment)
+            if is_unread:
+                segment.map.madvise(mmap.MADV_REMOVE)
+            segment.close()
         else:
             self._freed.append(region)
 
@@ -147,6 +185,15 @@ class Arena:
             segment.close()
         self._segments.clear()
         self._holes.clear()
+
+    def _reclaim(self) -> None:
+        lent, self._lent = self._lent, []
+        for region in lent:
+            if self.view(region)[:8] == _LENT:
+                self._lent.append(region)
+            else:
+                self.free(region)
+        self._take_back()
 
     def _take_back(self) -> None:
         while self._freed:
@@ -199,10 +246,26 @@ class Lens:
         """A copy-on-write mapping of a region that is alone: memory is shared until it is written to."""
         return mmap.mmap(self._segments[region.segment].fd, region.nbytes, flags=mmap.MAP_PRIVATE)
 
-    def forget(self, region: Region) -> None:
-        """Unmap a region that has a segment of its own; others stay mapped for the next use."""
+    def knows(self, segment: int) -> bool:
+        """Whether a segment has been added."""
+        return segment in self._segments
+
+    def release(self, region: Region) -> None:
+        """Let the peer use a region again that it has lent; nothing may refer to it any more.
+
+        The memory of one that has a segment of its own goes at once: the peer may sleep for long.
+        """
+        mapping = self.source(region)
         if region.is_alone:
-            self._segments.pop(region.segment).close()
+            mapping.madvise(mmap.MADV_REMOVE)  # what is removed reads as zeros, the word included
+            self.forget(region.segment)
+        else:
+            mapping[region.offset : region.offset + 8] = bytes(8)
+
+    def forget(self, segment: int) -> None:
+        """Unmap a segment once nothing refers to it."""
+        if found := self._segments.pop(segment, None):
+            found.close()
 
 
 def available_memory() -> int:

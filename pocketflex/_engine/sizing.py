@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 THREAD_VARIABLES = (
@@ -29,7 +30,7 @@ def usable_cpus() -> int:
     counts = [psutil.cpu_count() or 1]
     if hasattr(os, "sched_getaffinity"):
         counts.append(len(os.sched_getaffinity(0)))
-    quota = cgroup_cpus()
+    quota = _own_quota()
     if quota is not None:
         counts.append(max(1, math.ceil(quota)))
     return min(counts)
@@ -42,6 +43,11 @@ def thread_limits(workers: int, environ: Mapping[str, str]) -> dict[str, str]:
     """
     share = str(max(1, usable_cpus() // workers))
     return {name: share for name in THREAD_VARIABLES if name not in environ}
+
+
+@cache
+def _own_quota() -> float | None:
+    return cgroup_cpus()  # once: it reads a dozen files, and a quota seldom changes
 
 
 def cgroup_cpus(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float | None:

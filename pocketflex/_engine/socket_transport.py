@@ -1,8 +1,8 @@
-"""The pure Python transport: a SOCK_SEQPACKET socketpair for messages, arenas for blocks.
+"""The transport: a SOCK_SEQPACKET socketpair.
 
-A packet is a pickle of (message, regions released, numbers of new segments); the descriptors of the
-new segments travel with it (SCM_RIGHTS), so a reader has the memory before it learns of a region.
-Message boundaries are kept by the socket; nothing is ever half read.
+A packet is a pickle of (messages, numbers of new segments); the descriptors of the new segments
+travel with it (SCM_RIGHTS), so a reader has the memory before it learns of a region. A ring is the
+shortest packet there is. Message boundaries are kept by the socket; nothing is ever half read.
 """
 
 from __future__ import annotations
@@ -10,98 +10,89 @@ from __future__ import annotations
 import pickle
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from .blocks import Block, Encoded
 from .packets import receive_packet, send_packet
 from .shm import Arena, Lens, Region, round_up
-from .transport import Load, Message, Parcel, Surroundings
+from .transport import Forget, Message, Parcel, Ring, Surroundings
 
-_MOST_RELEASED = 256  # regions in one packet, which has room for a thousand; the others wait for the next
+_RING = b"\0"
+_FEW = 32  # descriptors in one packet, which has room for 64
 
 
 class SocketTransport:
     """One end of a connection; the parent's ends share one arena, a worker has its own."""
 
     def __init__(self, connection: socket.socket, arena: Arena) -> None:
+        self.arena = arena
+        self.lens = Lens()
         self._socket = connection
-        self._arena = arena
-        self._lens = Lens()
+        self._inbox: deque[Message] = deque()
+        self._later: list[Message] = []
         self._sent: set[int] = set()  # segments that the other side has
-        self._lent: set[Region] = set()  # blocks that the other side may still be reading
-        self._released: deque[Region] = deque()
 
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self._socket.fileno()
 
     def send(self, message: Message) -> None:
-        """Send a message, the released regions, and the segments that it needs."""
-        released = tuple(_drain(self._released))
-        regions = list(_regions(message))
-        fresh = sorted({region.segment for region in regions} - self._sent)
-        packet = pickle.dumps((message, released, fresh), protocol=5)
-        if not isinstance(message, Load):  # a callable is read by many; its job frees it
-            self._lent.update(regions)
-        send_packet(self._socket, packet, [self._arena.descriptor(number) for number in fresh])
-        self._sent.update(fresh)
+        """Send a message."""
+        if isinstance(message, Ring):
+            send_packet(self._socket, _RING)
+        elif not isinstance(message, Forget):
+            self._send_all(message)
+        elif message.segment in self._sent:
+            self._sent.remove(message.segment)
+            self._send_all(message)
+
+    def put_off(self, message: Message) -> None:
+        """Keep a message for the next one."""
+        self._later.append(message)
+
+    def introduce(self, *segments: int) -> None:
+        """Send the descriptors of segments that the other side does not have."""
+        fresh = [number for number in segments if number not in self._sent]
+        for at in range(0, len(fresh), _FEW):
+            self._send((), fresh[at : at + _FEW])
 
     def receive(self, *, block: bool = True) -> Message | None:
-        """Read one packet; frees what the other side has released and maps what it has added."""
-        received = receive_packet(self._socket, block=block)
-        if received is None:
-            return None
-        packet, descriptors = received
-        message, released, fresh = pickle.loads(packet)
-        for number, descriptor in zip(fresh, descriptors, strict=True):
-            self._lens.add(number, descriptor)
-        for region in released:
-            if region in self._lent:
-                self._lent.remove(region)
-                self._arena.free(region)
-        return message  # type: ignore[no-any-return]
-
-    def write(self, encoded: Encoded) -> Block:
-        """Copy a block into this side's arena."""
-        return write_block(self._arena, encoded)
-
-    def private(self, region: Region) -> Any:
-        """A copy-on-write mapping of the other side's region."""
-        return self._lens.private(region)
+        """Read one message; maps what the other side introduces."""
+        while not self._inbox:
+            if not self._pull(block=block):
+                return None
+        return self._inbox.popleft()
 
     def memory(self, region: Region) -> Any:
-        """The mapping of the other side's segment."""
-        return self._lens.source(region)
+        """The mapping of the other side's segment; what introduces it may still wait to be received."""
+        while not self.lens.knows(region.segment):
+            if not self._pull(block=False):
+                break
+        return self.lens.source(region)
 
-    def view(self, region: Region) -> memoryview:
-        """The bytes of the other side's region."""
-        return self._lens.view(region)
-
-    def forget(self, region: Region) -> None:
-        """Unmap the other side's region if it is alone."""
-        self._lens.forget(region)
-
-    def release(self, region: Region) -> None:
-        """Note a region to be handed back with the next message. Safe from any thread."""
-        self.forget(region)
-        self._released.append(region)
+    def _pull(self, *, block: bool) -> bool:
+        received = receive_packet(self._socket, block=block)
+        if received is None:
+            return False
+        packet, descriptors = received
+        messages, fresh = ([Ring()], ()) if packet == _RING else pickle.loads(packet)
+        for number, descriptor in zip(fresh, descriptors, strict=True):
+            self.lens.add(number, descriptor)
+        self._inbox.extend(messages)
+        return True
 
     def close(self) -> None:
-        """Close the socket and take back what the other side was lent; what it sent stays readable."""
+        """Close the socket; what the other side sent stays readable."""
         self._socket.close()
-        while self._lent:
-            self._arena.free(self._lent.pop())
 
+    def _send_all(self, message: Message) -> None:
+        later, self._later = self._later, []
+        self._send((*later, message), ())
 
-def write_block(arena: Arena, encoded: Encoded) -> Block:
-    """Copy a block into `arena`.
-
-    Raises:
-        OSError: There is not enough memory.
-    """
-    region = arena.allocate(encoded.nbytes)
-    return encoded.write(arena.view(region), region)
+    def _send(self, messages: Sequence[Message], fresh: Sequence[int]) -> None:
+        packet = pickle.dumps((messages, fresh), protocol=5)
+        send_packet(self._socket, packet, [self.arena.descriptor(number) for number in fresh])
+        self._sent.update(fresh)
 
 
 def store_parcel(arena: Arena, surroundings: Surroundings, data: bytes, buffers: Sequence[memoryview]) -> Parcel:
@@ -127,14 +118,3 @@ def store_parcel(arena: Arena, surroundings: Surroundings, data: bytes, buffers:
     for (offset, nbytes), buffer in zip(spans, buffers, strict=True):
         view[offset : offset + nbytes] = buffer.cast("B")
     return Parcel(region, len(pickled), shared)
-
-
-def _regions(message: Message) -> Iterator[Region]:
-    for part in message:
-        if isinstance(part, tuple):
-            yield from (field for field in part if isinstance(field, Region))
-
-
-def _drain(released: deque[Region]) -> Iterator[Region]:
-    for _ in range(min(len(released), _MOST_RELEASED)):
-        yield released.popleft()

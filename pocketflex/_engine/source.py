@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from itertools import islice
 from time import monotonic
 from typing import Any
 
+from .arrays import has_plain_rows, is_array
 from .ranges import Span
 
 _PATIENCE = 0.005  # seconds: a slow input is handed on as it comes, not held until a range is full
@@ -81,14 +81,3 @@ class _Kept:
         self.start = start
         self.items = items
         self.open = len(items)  # items without an outcome
-
-
-def is_array(items: Any) -> bool:
-    """Whether `items` is exactly an ndarray with rows; does not import numpy to find out."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and type(items) is numpy.ndarray and items.ndim > 0
-
-
-def has_plain_rows(array: Any) -> bool:
-    """Whether an ndarray's rows are nothing but their bytes."""
-    return not array.dtype.hasobject and array.dtype.itemsize > 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from ..errors import WorkerDiedError
-from .crew import Crew, Departed, Member, most_workers, name_exit
+from .crew import NOTHING, Crew, Departed, Member, most_workers, name_exit
 from .dispatch import Dispatch
 from .job import Blamed, Broken, PoolJob
 from .ranges import Limits
+from .retired import Retired
 
 _MOST_FUTILE_DEATHS = 8  # deaths of workers before they ran an item of a job, besides one for each worker
 
@@ -17,16 +19,22 @@ class Staff:
     """Keeps the crew at strength; everything is to be called under the pool's lock."""
 
     def __init__(
-        self, crew: Crew, dispatch: Dispatch, jobs: Mapping[int, PoolJob], read: Callable[[Member], None]
+        self,
+        crew: Crew,
+        dispatch: Dispatch,
+        jobs: Mapping[int, PoolJob],
+        retired: Retired,
+        read: Callable[[Member], None],
     ) -> None:
         """Wire it up; `read` takes in what a worker has sent."""
         self._crew = crew
         self._dispatch = dispatch
         self._jobs = jobs
+        self._retired = retired
         self._read = read
 
     def hire(self) -> None:
-        """Have as many workers as the largest job can use, or as can be had.
+        """Have as many workers as the largest job can use, or as can be had, and give all jobs theirs.
 
         Raises:
             OSError: Not even one can be had.
@@ -34,11 +42,23 @@ class Staff:
         wanted = [_usable_workers(job.limits) for job in self._jobs.values()]
         while len(self._crew) < min(max(wanted, default=0), most_workers()):
             try:
-                self._dispatch.join(self._crew.hire().slot)
+                self._crew.hire()
             except OSError:
                 if not len(self._crew):
                     raise
-                return
+                break
+        for job in self._jobs.values():
+            self._enlist(job)
+
+    def _enlist(self, job: PoolJob) -> None:
+        """Let a job have its workers, first those that have the fewest others."""
+        missing = _usable_workers(job.limits) - len(job.members)
+        if missing <= 0:
+            return
+        jobs = Counter(slot for other in self._jobs.values() for slot in other.members)
+        free = [member for member in self._crew if member.slot not in job.members and not member.is_dismissed]
+        for member in sorted(free, key=lambda member: jobs[member.slot])[:missing]:
+            job.enlist(member, self._crew.arena)
 
     def settle(self) -> None:
         """Charge the workers' ends to what they ran and replace them, unless that proves to be futile."""
@@ -60,24 +80,31 @@ class Staff:
         member = departed.member
         self._read(member)
         member.transport.close()
-        is_timeout = member.condemned == (departed.range, departed.index)
+        is_timeout = member.condemned == departed.running
         is_innocent = member.is_dismissed and not is_timeout  # what it ran when the kill arrived is not to blame
-        index = -1 if is_innocent else departed.index
-        if index < 0 and not is_innocent:
+        running = NOTHING if is_innocent else departed.running
+        if running.item < 0 and not is_innocent:
             self._count_futile(departed)
-        for blame in self._dispatch.lose(member.slot, departed.range, index, is_final=is_timeout):
-            self._jobs[blame.job].inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
+        for job in self._jobs.values():
+            if job.members.pop(member.slot, None):
+                for lent in job.blocks.values():
+                    lent.holders.discard(member.slot)
+                job.ledger.mend(member.slot)
+                claimed = job.ledger.owned(member.slot)
+                for blame in self._dispatch.lose(claimed, running, is_final=is_timeout):
+                    job.inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
+        self._retired.lose(member.slot)
 
     def _count_futile(self, departed: Departed) -> None:
-        """Charge a worker that ended before it ran an item to the job whose range it had."""
-        held = self._dispatch.held(departed.member.slot)
-        job = self._jobs.get(held.job) if held else None
-        if job is None:
-            return
-        job.futile_deaths += 1
-        if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
-            how = departed.reason or name_exit(departed.code)
-            job.inbox.append(Broken(WorkerDiedError(f"workers end before they run an item, again and again: {how}")))
+        """Charge a worker that ended before it ran an item to a job that had it."""
+        for job in self._jobs.values():
+            if departed.member.slot not in job.members:
+                continue
+            job.futile_deaths += 1
+            if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
+                how = departed.reason or name_exit(departed.code)
+                reason = f"workers end before they run an item, again and again: {how}"
+                job.inbox.append(Broken(WorkerDiedError(reason)))
 
     def _replace(self) -> None:
         try:

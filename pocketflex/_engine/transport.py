@@ -1,24 +1,23 @@
-"""What parent and worker say to each other, and the one way in which it travels.
+"""What parent and worker say to each other besides items and outcomes, which they find in shared memory.
 
     parent                                        worker
-    Load(job)            ─────────────────────▶   unpickle the callable, once a job
-    RunRange(range)      ─────────────────────▶   run its items
-                         ◀─────────────────────   Results(range, ...), at least one; the last says so
-    Drop(job)            ─────────────────────▶   forget the callable
+    Load(job)            ─────────────────────▶   unpickle the callable, claim the job's items from now on
+                         ◀─────────────────────   LoadFailed(job)
+    Ring                 ─────────────────────▶   wake up: there is something to claim, or room for records
+                         ◀─────────────────────   Ring: wake up, there are records
+    Drop(job)            ─────────────────────▶   forget the callable; a record says when nothing is read any more
+    Forget(segment)      ─────────────────────▶   unmap a segment that has gone
     (closes its end)     ─────────────────────▶   end
 
-Messages are small; blocks lie in shared memory, and a message carries only where. `Transport` is
-what the pool and the worker know of all this, so that another one can take the place of
-`socket_transport`.
+Messages are rare and small. `Transport` is what the pool and the worker know of all this.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from .blocks import Block, Encoded
 from .failures import ErrorRecord
-from .shm import Region
+from .shm import Arena, Lens, Region
 
 
 class Parcel(NamedTuple):
@@ -36,35 +35,21 @@ class Parcel(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Parent to worker: the callable of a job.
+    """Parent to worker: take part in a job.
 
     Attributes:
         job: Number of the job, unique in the pool.
         parcel: A pickle of (Surroundings, offset and length of each buffer, pickle of the callable).
+        ledger: Where the job's ledger lies.
         timeout: Seconds that an item may take; the worker then publishes when each item began.
+        is_fixed: Whether items are claimed in multiples that the user has fixed.
     """
 
     job: int
     parcel: Parcel
+    ledger: Region
     timeout: float | None
-
-
-class RunRange(NamedTuple):
-    """Parent to worker: run these items.
-
-    Attributes:
-        job: The job they belong to.
-        range: Number of the range, unique in the pool.
-        start: Index of the first item.
-        block: The items.
-        budget: Seconds after which the rest of the range is handed back; None: never.
-    """
-
-    job: int
-    range: int
-    start: int
-    block: Block
-    budget: float | None
+    is_fixed: bool
 
 
 class Drop(NamedTuple):
@@ -73,29 +58,14 @@ class Drop(NamedTuple):
     job: int
 
 
-class Results(NamedTuple):
-    """Worker to parent: outcomes of neighbouring items of a range.
+class Forget(NamedTuple):
+    """Parent to worker: a segment has gone."""
 
-    Attributes:
-        job: The job they belong to.
-        range: The range they belong to.
-        start: Index of the first item.
-        block: Their outcomes, None where there are none to tell.
-        is_last: Whether the worker is done with the range; the items behind these are handed back.
-        seconds: With the last: time spent on the range's items.
-    """
+    segment: int
 
-    job: int
-    range: int
-    start: int
-    block: Block | None
-    is_last: bool
-    seconds: float
 
-    @property
-    def stop(self) -> int:
-        """Index after the last item."""
-        return self.start + (self.block.length if self.block else 0)
+class Ring(NamedTuple):
+    """To the other side, which waits: there is news in shared memory."""
 
 
 class LoadFailed(NamedTuple):
@@ -111,14 +81,22 @@ class Surroundings(NamedTuple):
     folder: str
     path: tuple[str, ...]
     argv: tuple[str, ...]
-    environ: dict[str, str]
+    environ: dict[bytes, bytes]
 
 
-Message = Load | RunRange | Drop | Results | LoadFailed
+Message = Load | Drop | Forget | Ring | LoadFailed
 
 
 class Transport(Protocol):
     """One end of the connection between the parent and one worker."""
+
+    @property
+    def arena(self) -> Arena:
+        """This side's memory."""
+
+    @property
+    def lens(self) -> Lens:
+        """The other side's memory."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when a message, or the end, has come."""
@@ -130,6 +108,16 @@ class Transport(Protocol):
             Disconnected: The other side is gone.
         """
 
+    def introduce(self, *segments: int) -> None:
+        """Let the other side map segments of this side's arena, unless it has them.
+
+        Raises:
+            Disconnected: The other side is gone.
+        """
+
+    def put_off(self, message: Message) -> None:
+        """Send a message before the next one: the other side need not wake up for it."""
+
     def receive(self, *, block: bool = True) -> Message | None:
         """The next message; None if there is none yet and `block` is False.
 
@@ -137,27 +125,8 @@ class Transport(Protocol):
             Disconnected: The other side is gone and everything it sent has been read.
         """
 
-    def write(self, encoded: Encoded) -> Block:
-        """Copy a block into memory that the other side can read. Safe from any thread.
-
-        Raises:
-            OSError: There is not enough memory.
-        """
-
-    def private(self, region: Region) -> Any:
-        """A copy-on-write mapping of a region of the other side."""
-
     def memory(self, region: Region) -> Any:
-        """The mapping in which a region of the other side lies."""
-
-    def view(self, region: Region) -> memoryview:
-        """The bytes of a region of the other side."""
-
-    def forget(self, region: Region) -> None:
-        """Unmap a region of the other side that is alone; others stay mapped for the next use."""
-
-    def release(self, region: Region) -> None:
-        """Forget a region and say, with the next message, that the other side may use it again."""
+        """The mapping in which a region of the other side lies, which it has introduced."""
 
     def close(self) -> None:
         """Close this end."""

@@ -7,22 +7,22 @@ waited for it leaves, and a follower takes the lead.
 Two things can happen in the middle of anything. The garbage collector, or a signal handler, may
 close a generator and so end a job, in a thread that already holds the lock: the lock is reentrant,
 and `defer` leaves the work for the holder's end if the holder is at work. And Ctrl-C may raise
-anywhere in the main thread: the lock is only ever taken by a `with` on the lock itself, which cannot
-be interrupted half way, the state under it is shielded from Ctrl-C, and a leader that is interrupted
-still hands the lead on.
+anywhere in the main thread: the lock is taken, and what it guards is changed, behind a shield from
+Ctrl-C, and a leader that is interrupted still hands the lead on.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal itself makes enums, for 3 us a call
 import os
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from ..errors import WorkerDiedError
+
+_SIGINT = int(_signal.SIGINT)
 
 
 class Turn:
@@ -50,35 +50,40 @@ class Turn:
         self._mend = mend
         self._lock = threading.RLock()
         self._followers: list[threading.Lock] = []
+        self._is_shielded = False  # whether the holder is shielded from Ctrl-C
         self._is_busy = False  # whether the holder of the lock is changing what it guards
         self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
         self._shield = _Shield()
         self._pid = os.getpid()
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Hold the lock; on the way out, do what was deferred."""
+    def hold(self) -> Turn:
+        """Hold the lock, in a `with`; on the way out, do what was deferred."""
+        return self
+
+    def __enter__(self) -> None:
         if os.getpid() != self._pid:  # the lock may be held for ever, by a thread that only the parent has
             raise WorkerDiedError("a call that was begun before this process was forked goes on in its parent only")
-        with self._lock:
-            if self._is_busy:  # this thread again, in a signal handler or a collection that does not defer
-                raise RuntimeError("the pool is in use by this thread, below the code that called it")
-            self._shield.up()
-            self._is_busy = True
-            try:
-                yield
-            except BaseException as error:
-                if self._is_busy and not isinstance(error, Exception):
-                    self._mend()
-                raise
-            finally:
-                try:
-                    while self._deferred:
-                        self._deferred.popleft()()
-                finally:
-                    self._is_busy = False
-                    self._shield.down()
+        is_shielded = self._shield.up()  # first: Ctrl-C must not come between taking the lock and knowing of it
+        self._lock.acquire()
+        if self._is_busy:  # this thread again, in a signal handler or a collection that does not defer
+            self._lock.release()
+            raise RuntimeError("the pool is in use by this thread, below the code that called it")
+        self._is_shielded = is_shielded
+        self._is_busy = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is not None and not issubclass(kind, Exception):
+                self._mend()
+            while self._deferred:
+                self._deferred.popleft()()
+        finally:
+            is_shielded = self._is_shielded
+            self._is_busy = False
+            self._lock.release()
+            if is_shielded:
+                self._shield.down()
 
     def defer(self, action: Callable[[], None]) -> bool:
         """If this thread is already at work under the lock, leave `action` for its end and say True."""
@@ -92,26 +97,28 @@ class Turn:
 
         `is_done` is asked with the lock held.
         """
-        while True:
-            news = None
-            try:
-                with self.hold():
+        me, ready, left = threading.get_ident(), list[int](), None
+        is_polled = False
+        try:
+            while True:
+                with self:
+                    if is_polled:
+                        self._serve(ready)
+                        self._wake()
                     left = None if deadline is None else deadline - time.monotonic()
                     if is_done() or (left is not None and left <= 0):
                         return
-                    if self._leader:
-                        news = self._follow()
-                    else:
-                        self._leader = threading.get_ident()
+                    news = self._follow() if self._leader not in (0, me) else None
+                    if news is None:
+                        self._leader = me
                         seconds = self._patience() if left is None else min(left, self._patience())
+                is_polled = news is None
                 if news is None:
                     ready = self._poll(seconds)
-                    with self.hold():
-                        self._serve(ready)
                 else:
                     news.acquire(timeout=-1 if left is None else left)
-            finally:
-                self._hand_on()
+        finally:
+            self._hand_on()
 
     def _follow(self) -> threading.Lock:
         """A lock that is released at the next news. Not a Condition: Ctrl-C in its Python code would break it."""
@@ -122,27 +129,25 @@ class Turn:
 
     def glance(self) -> None:
         """Serve what is ready already, unless somebody leads."""
-        try:
-            with self.hold():
-                if self._leader:
-                    return
-                self._leader = threading.get_ident()
-            if ready := self._poll(0.0):
-                with self.hold():
-                    self._serve(ready)
-        finally:
-            self._hand_on()
+        with self:
+            if not self._leader:
+                self._serve(self._poll(0.0))
+                self._wake()
+
+    def _wake(self) -> None:
+        """Let those who follow see what was served; the first of them leads if nobody does."""
+        followers, self._followers = self._followers, []
+        for news in followers:
+            news.release()
 
     def _hand_on(self) -> None:
-        """If this thread leads, stop: whoever follows has news, or takes the lead."""
+        """If this thread leads, stop."""
         is_interrupted = False
         while self._leader == threading.get_ident():
             try:
-                with self.hold():
-                    followers, self._followers = self._followers, []
-                    for news in followers:
-                        news.release()
+                with self:
                     self._leader = 0
+                    self._wake()
             except KeyboardInterrupt:  # not before the lead is handed on, or others would wait for ever
                 is_interrupted = True
         if is_interrupted:
@@ -153,22 +158,19 @@ class _Shield:
     """Holds Ctrl-C back while the pool's state is being changed: half a change would lose items."""
 
     def __init__(self) -> None:
-        self._is_up = False
         self._is_hit = False
 
-    def up(self) -> None:
-        """From here on, note Ctrl-C and do nothing; where it would raise KeyboardInterrupt, that is."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._is_up = True
-            signal.signal(signal.SIGINT, self._note)
+    def up(self) -> bool:
+        """From here on, note Ctrl-C and do nothing, where it would raise KeyboardInterrupt; says whether it would."""
+        is_main = threading.get_ident() == threading.main_thread().ident
+        if not is_main or _signal.getsignal(_SIGINT) is not _signal.default_int_handler:
+            return False
+        _signal.signal(_SIGINT, self._note)
+        return True
 
     def down(self) -> None:
         """Let Ctrl-C through again, first of all the one that came in between."""
-        if not self._is_up or threading.current_thread() is not threading.main_thread():
-            return
-        self._is_up = False
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal.signal(_SIGINT, _signal.default_int_handler)
         if self._is_hit:
             self._is_hit = False
             raise KeyboardInterrupt

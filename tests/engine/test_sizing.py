@@ -67,7 +67,7 @@ def test_a_missing_proc_file_is_no_quota(tmp_path: Path) -> None:
 def test_the_least_of_three_numbers_counts(monkeypatch: pytest.MonkeyPatch, quota: float | None, cpus: int) -> None:
     monkeypatch.setattr(psutil, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 5, 7})
-    monkeypatch.setattr(sizing, "cgroup_cpus", lambda: quota)
+    monkeypatch.setattr(sizing, "_own_quota", lambda: quota)
     assert sizing.usable_cpus() == cpus
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -696,7 +697,9 @@ def test_no_more_workers_than_allowed_take_part(max_workers: int) -> None:
 
 def test_many_workers_work() -> None:
     assert pf.parallel_map(double, range(1000), max_workers=64, chunksize=1) == list(range(0, 2000, 2))
-    assert len(spawner_and_workers()[1]) == 64
+    latest = time.monotonic() + LONG
+    while len(spawner_and_workers()[1]) < 64:  # the first ones may be done before the last ones are there
+        assert time.monotonic() < latest
 
 
 def test_more_workers_than_a_pool_has_are_refused() -> None:
@@ -931,17 +934,17 @@ def test_after_a_ctrl_c_that_was_caught_the_pool_works(start_script: StartScript
 
 
 FORK = """
-import os, sys, pocketflex as pf
+import os, psutil, sys, pocketflex as pf
 def pids(n): return set(pf.parallel_map(lambda _: os.getpid(), range(n), max_workers=2))
 stream = pf.parallel_imap(lambda x: x, iter(range(20_000)), max_workers=2, chunksize=10)
 assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
-mine = pids(50)
+mine = {child.pid for child in psutil.Process().children(recursive=True)}
 child = os.fork()
 if child == 0:
     END
 _, status = os.waitpid(child, 0)
 assert os.waitstatus_to_exitcode(status) == 0, status
-assert pids(50) & mine, "the workers of this process are gone"
+assert pids(50) <= mine, "the workers of this process are gone"
 rest = list(stream)
 assert rest == list(range(5, 20_000)), (len(rest), rest[:3])
 print("fine")

@@ -1,0 +1,1 @@
+"""The work itself: functions, and the items that they are called with."""

@@ -1,0 +1,1 @@
+"""The micro level, by pytest-benchmark: ``python -m pytest bench/micro``."""

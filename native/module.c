@@ -1,0 +1,57 @@
+/* pocketflex._native: what the engine cannot do, or not fast enough, in Python.
+ *
+ * Words, claims and columns of shared memory, and the loop over a claim's items. Built against the limited API
+ * of Python 3.11, so one build serves every later version. There is no state: functions and constants, nothing
+ * else. Each has a twin of the same meaning in pocketflex/_engine/twin.py, and its signature in
+ * pocketflex/_native.pyi. ledger.c and column.c know nothing of Python.
+ */
+#include "functions.h"
+
+#include "ledger.h"
+
+#define ENTRY(name, function, signature, text)                                                                         \
+    {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL, name signature "\n--\n\n" text}
+
+static PyMethodDef FUNCTIONS[] = {
+    ENTRY("load", words_load, "(buffer, word, /)", "A word; what was written before it was stored is seen after."),
+    ENTRY("store", words_store, "(buffer, word, value, /)",
+          "Store a word; whoever loads it sees what was written before."),
+    ENTRY("fence", words_fence, "()", "What was written before is seen by all before anything after is read."),
+    ENTRY("spin", words_spin, "(buffer, word, value, nanoseconds, /)",
+          "Wait until a word differs from a value, or for a time; whether it differs."),
+    ENTRY("publish", claims_publish, "(ledger, position, lock, /)", "Open the entry whose words have been written."),
+    ENTRY("claim", claims_claim, "(ledger, slot, want, lock, /)",
+          "Claim grains of about that many items: (position, first grain, grains), or None."),
+    ENTRY("hand_back", claims_hand_back, "(ledger, position, first_grain, grains, slot, lock, /)",
+          "Free those of the grains that the slot owns."),
+    ENTRY("owned", claims_owned, "(ledger, slot, /)", "Every (position, grain) that the slot owns."),
+    ENTRY("encode", columns_encode, "(items, start, stop, buffer, offset, /)",
+          "Write items[start:stop] as a column: (kind, bytes), (0, 0) if they are none, (-1, 0) if there is no room."),
+    ENTRY("decode", columns_decode, "(kind, buffer, offset, nbytes, count, /)", "Read a column."),
+    ENTRY("call_each", loop_call_each, "(function, items, at, results, slot, index, until, /)",
+          "Call a function for each item from items[at] on; the position of the next."),
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_constants(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "LEDGER_WORDS", LEDGER_WORDS);
+}
+
+static PyModuleDef_Slot SLOTS[] = {
+    {Py_mod_exec, add_constants},
+    {0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pocketflex._native",
+    .m_doc = "Words, claims and columns of shared memory, and the loop over items.",
+    .m_methods = FUNCTIONS,
+    .m_slots = SLOTS,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&MODULE);
+}

@@ -1,0 +1,274 @@
+"""One claim under way in a worker, and the job that it is of. worker.py tells the story."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from time import monotonic, monotonic_ns
+from typing import Any, Protocol
+
+from ..errors import PayloadError
+from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
+from ..retry import Call, begin_attempt
+from . import failures, native
+from .arrays import is_array
+from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
+from .failures import FailureRecord
+from .ledger import Claim, Entry, Ledger
+from .pace import BUDGET, Pace
+from .ranges import Span
+from .reading import ItemReader
+from .returns import Returns
+from .transport import Transport
+
+_FLUSH = 0.045  # seconds; telling costs up to 0.1 ms, and a claim that lasts as planned tells once, at its end
+_LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
+_MOST_UNWATCHED = 64  # ... but never more items than this, as they may turn out dearer than the last ones
+_PACK = 256  # results that are worth a column
+_LARGE = 1 << 16  # bytes; results above this are sent a few at a time
+_MOST_BYTES = 4 << 20  # bytes of results that wait
+
+
+class Office(Protocol):
+    """Where records are told: the worker's `Desk`."""
+
+    number: int
+    transport: Transport
+    words: memoryview
+
+    def tell(self, record: Record) -> None:
+        """Tell the parent."""
+
+
+class Task:
+    """A job as a worker sees it."""
+
+    def __init__(self, job: int, call: Call, ledger: Ledger, timeout: float | None, is_fixed: bool) -> None:
+        self.job = job
+        self.call = call
+        self.ledger = ledger
+        self.timeout = timeout
+        self.pace = Pace()
+        self.is_fixed = is_fixed
+        self.is_large = False  # whether the last result was
+        self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
+
+    def want(self) -> int:
+        """Items to claim."""
+        return 1 if self.is_fixed else self.pace.size()
+
+    def forget(self, segment: int) -> None:
+        """A segment has gone: refer to it no longer."""
+        if self._reader is not None and self._reader[1].segment == segment:
+            self._reader = None
+
+    def read(self, entry: Entry, transport: Transport) -> ItemReader:
+        """The reader of a block."""
+        if self._reader is None or self._reader[0] != entry.number:
+            self._reader = entry.number, ItemReader(entry.region, transport.memory(entry.region))
+        return self._reader[1]
+
+
+class ClaimRun:
+    """One claim under way."""
+
+    def __init__(self, desk: Office, task: Task, claim: Claim, reader: ItemReader) -> None:
+        self._desk = desk
+        self._task = task
+        self._claim = claim
+        self._reader = reader
+        self._words = desk.words
+        self._span: Span = claim.entry.span(claim.first, claim.grains)
+        self._returns = Returns(desk.transport.arena, self)
+        self._begun = self._told_at = monotonic()
+        self._pid = os.getpid()
+        self._sent = self._next = self._span.start  # index of the first item that has not been told, run
+
+    def run(self) -> None:
+        """Run the items and tell their outcomes; hand back what is not run."""
+        begin_attempt(0)
+        self._words[COUNT] = 1
+        if self._task.call.chunk is None:
+            self._run_grains()
+        else:
+            self._run_chunk()
+        with suppress(Exception):  # items may have closed or replaced it
+            sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
+        self._flush(is_last=True)
+        if self._next > self._span.start:
+            self._task.pace.measure(self._next - self._span.start, monotonic() - self._begun)
+        if self._next < self._span.stop:
+            self._hand_back()
+
+    # --- running --------------------------------------------------------------------------------
+
+    def _run_grains(self) -> None:
+        task, claim = self._task, self._claim
+        is_plain = task.call.is_plain and task.timeout is None
+        for grain in range(claim.first, claim.first + claim.grains):
+            items = self._items(grain)
+            if is_plain and isinstance(items, list):
+                self._run_plain(items)
+            else:
+                self._run_watched(iter(items), self._next + self._reader.length(grain))
+            if self._next < self._span.stop and not self._may_go_on():
+                return
+
+    def _items(self, grain: int) -> list[Any] | Iterator[Any]:
+        self._words[INDEX] = self._next
+        return self._reader.items(grain)
+
+    def _run_plain(self, items: list[Any]) -> None:
+        """Run bare calls; the loop is native."""
+        function, results = self._task.call.function, self._returns.results
+        at, first = 0, self._next
+        while at < len(items):
+            had = len(results)
+            until = 0 if self._task.is_large else int((self._begun + _FLUSH) * 1e9)
+            try:
+                at = native.call_each(function, items, at, results, self._words, first, until)
+            except BaseException as error:
+                at += len(results) - had + 1
+                self._fail(error)
+            self._next = first + at
+            if at < len(items) and not self._may_go_on():
+                return
+
+    def _run_watched(self, items: Iterator[Any], stop: int) -> None:
+        """Run calls that need more than that: unpickling, attempts, a timeout."""
+        stride, looked = 1, self._begun
+        while self._next < stop:
+            end = min(self._next + stride, stop)
+            while self._next < end:
+                self._run_one(items, self._next)
+                self._next += 1
+            if self._next < stop and not self._may_go_on():
+                return
+            now = monotonic()
+            stride = min(2 * stride, _MOST_UNWATCHED) if now - looked < _LOOK else max(1, stride // 2)
+            looked = now
+
+    def _run_one(self, items: Iterator[Any], index: int) -> None:
+        words, task = self._words, self._task
+        if task.timeout is not None:
+            words[BEGAN] = monotonic_ns()  # before the index: see board.py
+        words[INDEX] = index
+        try:
+            item = next(items)
+        except BaseException as error:
+            self._fail(_unreadable(index, error), 1, "unpicklable")
+            return
+        try:
+            if task.call.is_plain and task.timeout is None:
+                self._returns.results.append(task.call.function(item))
+            else:
+                self._keep(task.call.run(index, item, task.timeout))
+        except BaseException as error:
+            self._fail(error)
+
+    def _run_chunk(self) -> None:
+        start, count = self._span.start, self._span.stop - self._span.start
+        self._words[COUNT] = count
+        if self._task.timeout is not None:
+            self._words[BEGAN] = monotonic_ns()
+        self._words[INDEX] = start
+        try:
+            items = self._reader.sequence(self._claim.first, self._claim.first + self._claim.grains)
+            outcomes = self._task.call.run_chunk(start, items, self._task.timeout)
+        except BaseException as error:
+            outcomes = Outcomes.gather(start, [Failure(start + at, error) for at in range(count)])
+        failures = {failure.index: failure for failure in outcomes.failures}
+        for index, result in enumerate(outcomes.results, start):
+            self._keep(failures.get(index) or Value(result))
+        self._next = self._span.stop
+
+    # --- what may be done between two items -------------------------------------------------------
+
+    def _may_go_on(self) -> bool:
+        """Tell what there is to tell; False if the rest of the claim is not to be run here."""
+        now = monotonic()
+        results = self._returns.results
+        if (len(results) >= _PACK and not self._returns.pack()) or now - self._told_at >= _FLUSH or self._are_many():
+            self._flush(is_last=False)
+        is_late = now - self._begun >= BUDGET and not self._task.is_fixed
+        return not is_late and not self._is_cancelled()
+
+    def _is_cancelled(self) -> bool:
+        return self._words[CANCELLED] == self._words[JOB]
+
+    def _are_many(self) -> bool:
+        """Whether the results that wait take much memory."""
+        results = self._returns.results
+        self._task.is_large = bool(results) and _size(results[-1]) > _LARGE
+        return self._task.is_large and sum(map(_size, results)) > _MOST_BYTES
+
+    def _hand_back(self) -> None:
+        claim, entry = self._claim, self._claim.entry
+        begun = -(-(self._next - entry.start) // entry.grain)  # grains of the block that have begun
+        whole = max(0, claim.first + claim.grains - begun)
+        rest = min(entry.span(begun, 1).start, self._span.stop) if whole else self._span.stop
+        if whole:
+            self._task.ledger.hand_back(claim, whole, self._desk.number)
+        self._desk.tell(Record(Told.NOT_RUN, self._task.job, entry.number, self._next, rest - self._next))
+
+    # --- outcomes -------------------------------------------------------------------------------
+
+    def _keep(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            self._returns.results.append(outcome.result)
+        else:
+            self._fail(outcome.error, outcome.attempts, outcome.kind)
+
+    def _fail(self, error: BaseException, attempts: int = 1, kind: Kind = "exception") -> None:
+        returns = self._returns
+        returns.failed[len(returns.results)] = FailureRecord(failures.dump_error(error), attempts, kind)
+        returns.results.append(None)
+
+    def _flush(self, *, is_last: bool) -> None:
+        """Tell the outcomes so far."""
+        if os.getpid() != self._pid:
+            os._exit(0)  # an item has forked, and this is its child: the parent process goes on with the claim
+        now, items = monotonic(), len(self._returns)
+        each = int((now - self._told_at) * 1e9 / items) if items else 0
+        blocks = list(self._returns.take())
+        is_held = is_last and self._reader.is_held()
+        if is_last:  # nothing more is run, which whoever reads the last record relies on
+            self._words[INDEX] = self._words[JOB] = -1
+        job, number, arena = self._task.job, self._claim.entry.number, self._desk.transport.arena
+        for at, block in enumerate(blocks):
+            region, held = block.region, is_held and at == len(blocks) - 1
+            arena.lend(region)
+            self._desk.tell(
+                Record(Told.OUTCOMES, job, number, self._sent, block.length, *region[:3],
+                       each * block.length, held, region.is_alone)
+            )  # fmt: skip
+            self._sent += block.length
+        if is_held and not blocks:
+            self._desk.tell(Record(Told.OUTCOMES, job, number, self._sent, is_held=1))
+        self._told_at = monotonic()
+
+    def begin(self, position: int) -> None:
+        """Publish whose result is about to be pickled."""
+        self._words[INDEX] = self._sent + self._returns.packed + position
+
+    def refuse(self, position: int, error: BaseException) -> FailureRecord:
+        """The failure of an item whose result cannot be pickled."""
+        index, kind = self._sent + self._returns.packed + position, type(self._returns.results[position]).__name__
+        refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
+        refused.__cause__ = error
+        return FailureRecord(failures.dump_error(refused), 1, "unpicklable")
+
+
+def _size(result: Any) -> int:
+    """Bytes of a result that is a single piece of memory, else 0."""
+    if type(result) in (bytes, str, bytearray):
+        return len(result)
+    return int(result.nbytes) if is_array(result) else 0
+
+
+def _unreadable(index: int, error: BaseException) -> PayloadError:
+    failed = PayloadError(f"item {index} cannot be unpickled in the worker: {describe(error)}")
+    failed.__cause__ = error
+    return failed

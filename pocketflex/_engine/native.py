@@ -1,0 +1,53 @@
+"""The native core, or its twin in Python where it was not built: the only importer of both.
+
+Two variables of the environment decide otherwise: ``POCKETFLEX_NO_NATIVE=1`` takes the twin, and
+``POCKETFLEX_REQUIRE_NATIVE=1`` refuses to go on without the native core. Workers inherit the environment,
+so parent and workers choose alike; that they do matters, for the twin claims under a lock of which the
+native core knows nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+try:
+    if os.environ.get("POCKETFLEX_NO_NATIVE") == "1":
+        raise ImportError("POCKETFLEX_NO_NATIVE=1 forbids it")
+    from .. import _native as _core
+except ImportError as _missing:
+    if os.environ.get("POCKETFLEX_REQUIRE_NATIVE") == "1":
+        raise ImportError(
+            f"POCKETFLEX_REQUIRE_NATIVE=1, but the native core of pocketflex cannot be loaded: {_missing}. "
+            "Install a C compiler and then pocketflex again, or unset the variable to go on in Python"
+        ) from _missing
+    from . import twin as _core  # type: ignore[no-redef]
+
+__all__ = [
+    "IS_NATIVE",
+    "LEDGER_WORDS",
+    "call_each",
+    "claim",
+    "decode",
+    "encode",
+    "fence",
+    "hand_back",
+    "load",
+    "owned",
+    "publish",
+    "spin",
+    "store",
+]
+
+IS_NATIVE: bool = _core.__name__ == "pocketflex._native"
+LEDGER_WORDS = _core.LEDGER_WORDS
+call_each = _core.call_each
+claim = _core.claim
+decode = _core.decode
+encode = _core.encode
+fence = _core.fence
+hand_back = _core.hand_back
+load = _core.load
+owned = _core.owned
+publish = _core.publish
+spin = _core.spin
+store = _core.store

@@ -1,0 +1,100 @@
+"""Results on their way out: collected, written as columns as long as they are of one kind, told to the parent."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+from . import failures, native
+from .blocks import ENTRY, HEADER, Block, Watch, encode_results, write_head
+from .failures import FailureRecord
+from .shm import Arena, Region
+
+_MOST_GRAINS = 64
+_ROOM = 1 << 20  # bytes of columns in a block: fits an L2 cache
+_FIRST = 8 * (HEADER + ENTRY * _MOST_GRAINS)
+
+
+class Returns:
+    """The outcomes of neighbouring items that have not been sent."""
+
+    def __init__(self, arena: Arena, watch: Watch) -> None:
+        self.results: list[Any] = []  # those that are not in a column yet
+        self.failed: dict[int, FailureRecord] = {}  # by position in `results`
+        self.packed = 0  # how many results are before those in `results`
+        self._arena = arena
+        self._watch = watch
+        self._columns = _Columns(arena)
+
+    def __len__(self) -> int:
+        return self._columns.count + len(self.results)
+
+    def pack(self) -> bool:
+        """Write the results as a column if they are one; False if there is no room for more."""
+        if self.failed or not self.results:
+            return True
+        is_roomy = self._columns.add(self.results)
+        self.packed = self._columns.count
+        return is_roomy
+
+    def take(self) -> Iterator[Block]:
+        """The blocks of everything collected; after this it is empty."""
+        self.pack()
+        if self._columns.count:
+            yield self._columns.finish()
+        if self.results:
+            results, failed = self.results, self.failed
+            try:
+                yield self._write(results, failed)
+            finally:
+                results.clear()
+                failed.clear()
+        self.packed = 0
+
+    def _write(self, results: list[Any], failed: dict[int, FailureRecord]) -> Block:
+        try:
+            return encode_results(self._arena, results, failed, self._watch)
+        except OSError as error:  # no memory for these results: the items fail, the worker goes on
+            record = FailureRecord(failures.dump_error(error), 1, "exception")
+            lost = dict.fromkeys(range(len(results)), record)
+            return encode_results(self._arena, [None] * len(results), lost, self._watch)
+
+
+class _Columns:
+    """A block of columns, written grain by grain."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._region: Region | None = None
+        self._clear()
+
+    def add(self, results: list[Any]) -> bool:
+        """Write results and clear the list, if they make a column; False if there is no room."""
+        if self._region is None:
+            self._region = self._arena.allocate(_FIRST + _ROOM)
+            self._view = self._arena.view(self._region)
+        if len(self._table) == ENTRY * _MOST_GRAINS:
+            return False
+        form, nbytes = native.encode(results, 0, len(results), self._view, self._at)
+        if form > 0:
+            self._table.extend((form, self._at, nbytes, len(results)))
+            self._at += -(-nbytes // 8) * 8
+            self.count += len(results)
+            results.clear()
+        return form >= 0
+
+    def finish(self) -> Block:
+        """The block."""
+        assert self._region is not None  # something was added
+        write_head(self._view, self._table, 0, 0)
+        block = Block(self._arena.shrink(self._region, self._at), self.count)
+        self._region = None
+        self._clear()
+        return block
+
+    def _clear(self) -> None:
+        self._view = memoryview(b"")
+        self._table = array("q")
+        self._at = _FIRST
+        self.count = 0
