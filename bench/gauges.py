@@ -19,7 +19,7 @@ from .pss import Growth
 _CALLS = 300  # of a round trip, or as many as go into the seconds below
 _PATIENCE = 1.5
 _PAUSE = 0.005  # longer than anybody spins
-_SAMPLE = 16  # every so manieth result is checked in a turn; the pilot checks all
+SAMPLE = 16  # every so manieth result is checked; the first form of the pilot is checked in full
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def time_call(attempt: Attempt) -> float:
     begun = perf_counter()
     results = attempt.peer.map(task, attempt.form, attempt.load.kind)
     took = perf_counter() - begun
-    attempt.load.verify(attempt.items, results, _SAMPLE)
+    attempt.load.verify(attempt.items, results, SAMPLE)
     return took
 
 
@@ -78,7 +78,7 @@ def time_first_call(attempt: Attempt) -> float:
     attempt.peer.open()
     results = attempt.peer.map(task, attempt.form, attempt.load.kind)
     took = perf_counter() - begun
-    attempt.load.verify(attempt.items, results, _SAMPLE)
+    attempt.load.verify(attempt.items, results, SAMPLE)
     return took
 
 
@@ -128,7 +128,7 @@ def weigh_call(attempt: Attempt) -> float:
     task = attempt.load.task(attempt.items)
     with Growth() as growth:
         results = attempt.peer.map(task, attempt.form, attempt.load.kind)
-    attempt.load.verify(attempt.items, results, _SAMPLE)
+    attempt.load.verify(attempt.items, results, SAMPLE)
     return growth.bytes
 
 

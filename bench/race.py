@@ -55,6 +55,7 @@ class Race:
     def run(self, key: str) -> Table:
         """Measure one workload."""
         work = WORKLOADS[key]
+        begun = monotonic()
         table = {name: Entry() for name in work.peers if name in self._peers}
         turns = {name: turn for name in table if (turn := self._pilot(key, name, table[name]))}
         stop = monotonic() + self._limits.seconds
@@ -65,7 +66,7 @@ class Race:
             first = number % max(1, len(names))
             for name in names[first:] + names[:first]:
                 self._take(turns[name], name, table[name])
-        say(key, work, table)
+        say(key, work, table, monotonic() - begun)
         return table
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class Race:
             lane.close()
 
 
-def say(key: str, work: Workload, table: Table) -> None:
+def say(key: str, work: Workload, table: Table, seconds: float) -> None:
     """One line about a workload on stderr, as it is done; what failed has a line of its own."""
     fine = {name: entry for name, entry in table.items() if entry.is_fine}
     base = fine.get("serial")
@@ -122,7 +123,7 @@ def say(key: str, work: Workload, table: Table) -> None:
         f"{name} {entry.median:.3g} {work.gauge.unit.value}" + (f" ({ratio(base, entry):.2f}x)" if base else "")
         for name, entry in fine.items()
     ]
-    print(f"{key}: " + ", ".join(parts), file=sys.stderr)
+    print(f"{key} ({seconds:.0f} s): " + ", ".join(parts), file=sys.stderr)
     for name, entry in table.items():
         if not entry.is_fine:
             print(f"{key}: {name}: {entry.status.value}: {entry.reason}", file=sys.stderr, flush=True)

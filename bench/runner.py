@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any
 
-from .gauges import Attempt
+from .gauges import SAMPLE, Attempt
 from .loads.load import Items, Kind, Load
 from .messages import Chosen, Figure, Form, Pilot, Refused, Reply, Request, Setting, Turn
 from .peers import make_peer
@@ -22,6 +22,9 @@ from .workloads import WORKLOADS
 _SHORT = (
     0.4  # seconds; who is quicker in the pilot gets an untimed call before each turn, as its memory may have cooled
 )
+
+
+_FEW = 4  # items
 
 
 class Stock:
@@ -76,17 +79,16 @@ class Runner:
         self._open()
         step = work.load.pilot_step
         items = self._stock.items(work.load, pilot.setting)[::step]
-        seconds: dict[Form, float] = {}
-        for form in (*forms, forms[0]):  # the first one has started the workers, so it is tried again
-            seconds[form] = self._time(work.load, items, form)
+        self._peer.map(work.load.task(items[:_FEW]), forms[0], work.load.kind)  # starts the workers
+        seconds = {form: self._time(work.load, items, form, 1 if form is forms[0] else SAMPLE) for form in forms}
         best = min(forms, key=seconds.__getitem__)
         return Chosen(best, is_warmed=step == 1 and seconds[best] < _SHORT)
 
-    def _time(self, load: Load, items: Items, form: Form) -> float:
+    def _time(self, load: Load, items: Items, form: Form, step: int) -> float:
         begun = perf_counter()
         results = self._peer.map(load.task(items), form, load.kind)
         took = perf_counter() - begun
-        load.verify(items, results)
+        load.verify(items, results, step)
         return took
 
     def _measure(self, turn: Turn) -> Reply:

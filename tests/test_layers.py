@@ -24,6 +24,7 @@ ROOT = Path(pf.__file__).parent
 GROUPS: dict[str, tuple[str, ...]] = {
     "errors": ("errors",),
     "values": ("outcome", "retry", "options"),
+    "core": ("_native",),
     "flow": ("walk", "node", "batch_node", "async_node", "validation", "flow", "batch_flow"),
     "engine": ("_engine", "_engine.*"),
     "executors": ("executors", "executors.*"),
@@ -43,8 +44,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "values": {"errors"},
+    "core": set(),
     "flow": {"errors", "values"},
-    "engine": {"errors", "values"},
+    "engine": {"errors", "values", "core"},
     "executors": {"errors", "values", "engine"},
     "observe": {"errors", "values"},
     "batch": {"errors", "values", "executors", "observe"},
@@ -61,17 +63,20 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("packets", "pace", "poller", "shm", "sizing", "turn", "payload", "ranges"),
-    ("failures",),
-    ("board", "blocks", "dispatch"),
-    ("transport", "source", "reading"),
-    ("socket_transport", "loading"),
+    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "twin_words"),
+    ("shm", "failures", "dispatch", "source", "twin_ledger", "twin_columns"),
+    ("twin",),
+    ("native",),
+    ("board", "blocks", "ledger", "transport"),
+    ("reading", "returns", "socket_transport", "loading"),
+    ("claims",),
     ("worker",),
     ("nursery",),
     ("spawner",),
     ("crew",),
     ("job",),
-    ("deadlines", "retired", "staff"),
+    ("deadlines", "retired"),
+    ("staff",),
     ("pool",),
     ("home",),
 )
@@ -94,6 +99,7 @@ SOLE_IMPORTERS = {
     "ctypes": ("_engine.nursery",),
     "mmap": ("_engine.shm",),
 }
+OWN_SOLE_IMPORTERS = {"_native": "_engine.native", "_engine.twin": "_engine.native"}
 NEVER_AT_THE_TOP = ("numpy", "psutil", "tqdm", "ctypes")
 WITHOUT_IO = ("_engine.dispatch", "_engine.ranges", "_engine.pace", "walk")
 INPUT_AND_OUTPUT = {"os", "io", "time", "threading", "socket", "select", "subprocess", "signal", "mmap", "pathlib"}
@@ -114,6 +120,7 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+COMPILED = {"_native"}  # may be missing, where there is no compiler; imports nothing
 
 
 class Finder(ast.NodeVisitor):
@@ -149,7 +156,7 @@ class Finder(ast.NodeVisitor):
         base = self._absolute(node)
         for alias in node.names:
             inner = f"{base}.{alias.name}".removeprefix("pocketflex.")
-            is_module = base.split(".")[0] == "pocketflex" and inner in MODULES
+            is_module = base.split(".")[0] == "pocketflex" and inner in {*MODULES, *COMPILED}
             self._add(f"{base}.{alias.name}" if is_module else base, node.lineno)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
@@ -196,13 +203,13 @@ def show(found: list[Import]) -> str:
     return "\n".join(f"{MODULES[one.source]}:{one.line}: imports {one.target or 'pocketflex'}" for one in found)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [*MODULES, *COMPILED])
 def test_every_module_has_exactly_one_place(module: str) -> None:
     assert len([name for name, patterns in GROUPS.items() if matches(module, patterns)]) == 1
 
 
 def test_own_imports_name_modules_that_exist() -> None:
-    assert show([found for found in own() if found.target not in MODULES]) == ""
+    assert show([found for found in own() if found.target not in {*MODULES, *COMPILED}]) == ""
 
 
 def test_the_groups_have_an_order() -> None:
@@ -300,6 +307,11 @@ def test_a_package_has_its_sole_importers(package: str) -> None:
         if not found.is_own and found.target == package and not matches(found.source, SOLE_IMPORTERS[package])
     ]
     assert show(wrong) == ""
+
+
+@pytest.mark.parametrize(("module", "importer"), OWN_SOLE_IMPORTERS.items())
+def test_the_core_and_its_twin_are_chosen_in_one_place(module: str, importer: str) -> None:
+    assert {found.source for found in own() if found.target == module} == {importer}
 
 
 @pytest.mark.parametrize("package", NEVER_AT_THE_TOP)

@@ -24,10 +24,24 @@ def are_alike(values: list[Any]) -> bool:
     written to are left out, as their views would be writable.
     """
     first = values[0]
-    if not is_array(first) or not has_plain_rows(first):
+    if not is_array(first) or not has_plain_rows(first) or {*map(type, values)} != {type(first)}:
         return False
-    kind, dtype, shape = type(first), first.dtype, first.shape
-    return all(
-        type(value) is kind and value.shape == shape and value.dtype == dtype and value.flags.carray
-        for value in values
-    )  # fmt: skip
+    forms = {(value.dtype, value.shape, value.strides, value.flags.writeable) for value in values}
+    return len(forms) == 1 and bool(first.flags.carray)
+
+
+def copy_array(array: Any, room: memoryview, at: int) -> None:
+    """Copy an ndarray, of any strides, to some bytes of `room`, in C order."""
+    import numpy as np
+
+    np.frombuffer(room, array.dtype, array.size, at).reshape(array.shape)[...] = array
+
+
+def copy_arrays(arrays: list[Any], room: memoryview, at: int) -> None:
+    """Copy ndarrays that are alike to some bytes of `room`, one behind the other."""
+    import numpy as np
+
+    first = arrays[0]
+    if first.size:
+        flat = np.frombuffer(room, first.dtype, len(arrays) * first.size, at)
+        np.concatenate(arrays, out=flat.reshape(len(arrays) * first.shape[0], *first.shape[1:]))

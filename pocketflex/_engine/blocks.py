@@ -36,9 +36,10 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from . import native, payload
-from .arrays import are_alike
+from .arrays import are_alike, copy_array, copy_arrays
 from .failures import FailureRecord
 from .shm import Arena, Region, round_up
+from .source import Taken
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
 _COLUMNS = frozenset({str, int, float, bytes, bool, type(None)})
@@ -86,12 +87,12 @@ class EncodingFailed(Exception):
         self.cause = cause
 
 
-def encode_items(arena: Arena, items: Any, grain: int, limit: int) -> Block:
-    """Write items, a list or an ndarray: all of them, or as many as fit in about `limit` bytes.
+def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
+    """Write items: all of them, or as many as fit in about `limit` bytes.
 
     Args:
         arena: Where the block is made.
-        items: At least one item, of which at least one is written.
+        taken: At least one item, of which at least one is written.
         grain: Items in a grain; the last has fewer.
         limit: Bytes.
 
@@ -99,10 +100,11 @@ def encode_items(arena: Arena, items: Any, grain: int, limit: int) -> Block:
         EncodingFailed: An item cannot be pickled; it has the block of those before it.
         OSError: There is not enough memory.
     """
-    if not isinstance(items, list):
-        return _write_rows(arena, items, grain, limit)
-    if type(items[0]) in _COLUMNS and (block := _write_columns(arena, items, grain, limit)):
+    if not isinstance(taken.items, list):
+        return _write_rows(arena, taken.items, grain, limit)
+    if type(taken.items[taken.start]) in _COLUMNS and (block := _write_columns(arena, taken, grain, limit)):
         return block
+    items = taken.items[taken.start : taken.stop]
     if are_alike(items):
         count = max(1, min(len(items), limit // max(items[0].nbytes, 1)))
         grains = [_stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
@@ -110,36 +112,42 @@ def encode_items(arena: Arena, items: Any, grain: int, limit: int) -> Block:
     return _write_mixed(arena, items, grain, limit)
 
 
-def _write_columns(arena: Arena, items: list[Any], grain: int, limit: int) -> Block | None:
+def _write_columns(arena: Arena, taken: Taken, grain: int, limit: int) -> Block | None:
     """Grains straight into memory, up to the first that is no column."""
-    starts = range(0, len(items), grain)
-    region = arena.allocate(8 * (HEADER + ENTRY * len(starts)) + _guess(items, limit))
+    items, first, last = taken
+    starts = range(first, last, grain)
+    region = arena.allocate(8 * (HEADER + ENTRY * len(starts)) + _guess(taken, limit))
     view = arena.view(region)
-    table, at, done = array("q"), 8 * (HEADER + ENTRY * len(starts)), 0
+    table, at, done = array("q"), 8 * (HEADER + ENTRY * len(starts)), first
     for start in starts:
-        stop = min(start + grain, len(items))
+        stop = min(start + grain, last)
         form, nbytes = native.encode(items, start, stop, view, at)
+        while form < 0 and start == first and stop - start > 1:  # even the first grain has no room: a shorter one
+            stop = start + (stop - start) // 2
+            form, nbytes = native.encode(items, start, stop, view, at)
         if form <= 0:  # no column, or no room
             break
         table.extend((form, at, nbytes, stop - start))
         at += -(-nbytes // 8) * 8
         done = stop
-    if not done:
+        if stop - start < grain:
+            break
+    if done == first:
         arena.free(region)
         return None
     write_head(view, table, 0, 0)
-    return Block(arena.shrink(region, at), done)
+    return Block(arena.shrink(region, at), done - first)
 
 
-def _guess(items: list[Any], limit: int) -> int:
-    """Bytes that a list of scalars may take as columns; a guess that is too low ends the block early."""
-    if type(items[0]) not in (str, bytes):
-        return 8 * len(items)
-    if len(items) <= 64:
-        long = sum(len(item) for item in items if type(item) in (str, bytes))
-    else:
-        long = 2 * len(items) * max(len(item) for item in items[:: len(items) // 8] if type(item) in (str, bytes))
-    return min(max(limit, len(items[0])), long) + 8 * len(items)
+def _guess(taken: Taken, limit: int) -> int:
+    """Bytes that scalars may take as columns; a guess that is too low ends the block early."""
+    count = taken.stop - taken.start
+    if type(taken.items[taken.start]) not in (str, bytes):
+        return 8 * count
+    items = taken.items[taken.start : taken.stop : max(1, count // 64)]
+    lengths = [len(item) for item in items if type(item) in (str, bytes)]
+    expected = sum(lengths) if len(items) == count else 2 * count * max(lengths)
+    return min(max(limit, lengths[0]), expected) + 8 * count
 
 
 def write_head(view: memoryview, table: array[int], notes_at: int, notes_nbytes: int) -> None:
@@ -157,9 +165,7 @@ def _write_rows(arena: Arena, rows: Any, grain: int, limit: int) -> Block:
 
 
 def _stack(arrays: list[Any]) -> Grain:
-    nbytes = arrays[0].nbytes
-    parts = [(number * nbytes, part) for number, part in enumerate(arrays)]
-    return Grain(Form.ARRAYS, parts, len(arrays) * nbytes, len(arrays))
+    return Grain(Form.ARRAYS, ((0, arrays),), len(arrays) * arrays[0].nbytes, len(arrays))
 
 
 def _note_form(array: Any) -> bytes:
@@ -210,10 +216,10 @@ def _copy(view: memoryview, at: int, part: Any) -> None:
     if isinstance(part, bytes | bytearray | memoryview | array):
         data = memoryview(part).cast("B")
         view[at : at + data.nbytes] = data
-    else:  # an ndarray, of any strides
-        import numpy as np
-
-        np.frombuffer(view, part.dtype, part.size, at).reshape(part.shape)[...] = part
+    elif isinstance(part, list):
+        copy_arrays(part, view, at)
+    else:
+        copy_array(part, view, at)
 
 
 class Watch(Protocol):
@@ -257,7 +263,11 @@ class Table:
 
     def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
         """Write all values, or those before one that cannot be pickled, or as many as fit."""
-        if scalars := self._marshal():
+        scalars = self._marshal()
+        while scalars and scalars.nbytes > 2 * limit and scalars.length > 1:
+            self._values = self._values[: scalars.length // 2]
+            scalars = self._marshal()
+        if scalars:
             return scalars, None
         for value in self._values:
             try:

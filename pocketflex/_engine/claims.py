@@ -27,8 +27,8 @@ _FLUSH = 0.045  # seconds; telling costs up to 0.1 ms, and a claim that lasts as
 _LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
 _MOST_UNWATCHED = 64  # ... but never more items than this, as they may turn out dearer than the last ones
 _PACK = 256  # results that are worth a column
-_LARGE = 1 << 16  # bytes; results above this are sent a few at a time
-_MOST_BYTES = 4 << 20  # bytes of results that wait
+_LARGE = 1 << 12  # bytes; so many results above this are sent at a time ...
+_MOST_BYTES = 2 << 20  # ... that they take so many bytes: they are copied while they are in a cache
 
 
 class Office(Protocol):
@@ -52,7 +52,7 @@ class Task:
         self.timeout = timeout
         self.pace = Pace()
         self.is_fixed = is_fixed
-        self.is_large = False  # whether the last result was
+        self.large = 0  # bytes of the last result, where these are many
         self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
 
     def want(self) -> int:
@@ -122,13 +122,14 @@ class ClaimRun:
 
     def _run_plain(self, items: list[Any]) -> None:
         """Run bare calls; the loop is native."""
-        function, results = self._task.call.function, self._returns.results
-        at, first = 0, self._next
+        task, results = self._task, self._returns.results
+        function, at, first = task.call.function, 0, self._next
+        until = int((self._begun + _FLUSH) * 1e9)
         while at < len(items):
             had = len(results)
-            until = 0 if self._task.is_large else int((self._begun + _FLUSH) * 1e9)
+            some = items if task.large == 0 else items[: at + max(1, _MOST_BYTES // task.large)]
             try:
-                at = native.call_each(function, items, at, results, self._words, first, until)
+                at = native.call_each(function, some, at, results, self._words, first, until)
             except BaseException as error:
                 at += len(results) - had + 1
                 self._fail(error)
@@ -201,8 +202,9 @@ class ClaimRun:
     def _are_many(self) -> bool:
         """Whether the results that wait take much memory."""
         results = self._returns.results
-        self._task.is_large = bool(results) and _size(results[-1]) > _LARGE
-        return self._task.is_large and sum(map(_size, results)) > _MOST_BYTES
+        size = _size(results[-1]) if results else 0
+        self._task.large = size if size > _LARGE else 0
+        return self._task.large * len(results) >= _MOST_BYTES
 
     def _hand_back(self) -> None:
         claim, entry = self._claim, self._claim.entry

@@ -23,8 +23,9 @@ from .ranges import Blame, Limits, Lot, Plan, Running, Span
 
 MOST_GRAINS = 64  # in a block: as many owners as its entry in the ledger has
 MOST_LOTS = 64  # blocks of a job at a time: as many entries as its ledger has
+_SHARES = 4  # claims that a block is made for: of less, much would be remainders
 _AHEAD = 2  # claims for each worker that wait unclaimed
-_WINDOW = 8  # claims for each worker in the window: enough for one slow item to hold back its neighbours
+_WINDOW = 4  # claims for each worker in the window: enough for one slow item to hold back its neighbours
 
 
 @dataclass(slots=True)
@@ -156,10 +157,7 @@ class Dispatch:
         """Items in the next block: what a worker claims at a time, more where they can be shared out."""
         if state.limits.chunksize:
             return state.limits.chunksize
-        if not state.pace.is_known:
-            most = MOST_GRAINS if state.limits.length is None else state.limits.length // state.limits.max_workers
-            return max(1, min(MOST_GRAINS, most))
-        return state.pace.size()
+        return min(_SHARES * state.pace.size(), state.pace.room)
 
     @staticmethod
     def _grain(state: _Job, size: int) -> int:

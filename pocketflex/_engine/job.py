@@ -40,6 +40,9 @@ class Broken:
     error: BaseException
 
 
+News = Arrived | Blamed | Broken | LoadFailed
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a job's workers are told: where its callable and its ledger lie, and how long an item may take."""
@@ -65,7 +68,7 @@ class PoolJob:
     limits: Limits
     terms: Terms
     ledger: Ledger
-    inbox: deque[Arrived | Blamed | Broken | LoadFailed] = field(default_factory=deque)
+    inbox: deque[News] = field(default_factory=deque)
     blocks: dict[int, Lent] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)  # those that have been told of it, by slot
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished

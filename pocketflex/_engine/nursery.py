@@ -19,6 +19,7 @@ from .shm import Arena
 from .socket_transport import SocketTransport
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 class Fork(NamedTuple):
@@ -74,6 +75,7 @@ class Nursery:
         self._socket = connection
         self._board = board
         self._die_with_parent = _load_prctl()
+        _keep_memory()
         self._slots: dict[int, int] = {}  # pidfd -> slot
         self._pids: dict[int, int] = {}  # slot -> pid
         self._poll = select.poll()
@@ -166,6 +168,19 @@ def _load_prctl() -> Callable[[], None]:
 
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _keep_memory() -> None:
+    """Have malloc keep what is freed, here and in the workers, instead of giving it back to the kernel.
+
+    To touch the pages of an array of 128 KB for the first time costs more than to compute it.
+    """
+    import ctypes
+
+    with suppress(AttributeError):  # a C library without mallopt
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 def _close_all_but(*kept: int) -> None:

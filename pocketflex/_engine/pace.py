@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-TARGET = 0.020  # seconds a claim should take: both sides spend up to 0.1 ms on each, so half a percent
+TARGET = 0.030  # seconds a claim should take: both sides spend up to 0.2 ms on each, so half a percent
 BUDGET = 2 * TARGET  # seconds after which a worker hands the rest of a claim back
 _GRAIN = 0.001  # seconds: what is claimed is a multiple of this; shorter ones cost more than they even out
-_MOST_ITEMS = 1 << 16  # in a share: half a megabyte of integers, so that a few blocks fit the caches
-_GROWTH = 16  # a share is at most so much larger than one that was measured
+MOST_ITEMS = 1 << 16  # in a block: half a megabyte of integers, so that a few blocks fit the caches
+_LARGEST_GRAIN = 2048  # items: its objects fit an L2 cache while they are decoded, run and encoded again
+_FIRST = 64  # items in a share as long as nothing is known: a worker that finds them dear hands the rest back
+_GROWTH = 32  # a share is at most so much larger than one that was measured
 
 
 class Pace:
-    """How many items take how long, from what the last ones took."""
+    """How many items take how long, from what the last ones took.
+
+    Attributes:
+        room: Items that a block has room for.
+    """
 
     def __init__(self) -> None:
         self._seconds: float | None = None  # of one item; a mean in which the last share counts half
         self._most = 1  # items: grows with what has been measured
-        self._room = _MOST_ITEMS  # items that a block has room for
+        self.room = MOST_ITEMS
 
     @property
     def is_known(self) -> bool:
@@ -23,14 +29,16 @@ class Pace:
         return self._seconds is not None
 
     def size(self) -> int:
-        """Items that take about the target time; 1 as long as nothing is known."""
+        """Items that take about the target time."""
         if self._seconds is None:
-            return 1
-        return max(1, min(self._most, self._room, int(TARGET / max(self._seconds, 1e-9))))
+            return _FIRST
+        return max(1, min(self._most, self.room, int(TARGET / max(self._seconds, 1e-9))))
 
     def grain(self) -> int:
         """Items that take about a millisecond."""
-        return 1 if self._seconds is None else max(1, min(self._most, int(_GRAIN / max(self._seconds, 1e-9))))
+        if self._seconds is None:
+            return 1
+        return max(1, min(self._most, _LARGEST_GRAIN, int(_GRAIN / max(self._seconds, 1e-9))))
 
     def measure(self, items: int, seconds: float) -> None:
         """Take a finished share into account."""
@@ -40,4 +48,4 @@ class Pace:
 
     def fit(self, items: int, *, is_full: bool) -> None:
         """A block was full with so many items, or had room for all of them."""
-        self._room = items if is_full else max(self._room, min(2 * items, _MOST_ITEMS))
+        self.room = items if is_full else max(self.room, min(2 * items, MOST_ITEMS))

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from .arrays import has_plain_rows, is_array
 from .ranges import Span
 
 _PATIENCE = 0.005  # seconds: a slow input is handed on as it comes, not held until a range is full
+
+
+class Taken(NamedTuple):
+    """Some items: those from `start` up to `stop` of a list, or of an ndarray of rows."""
+
+    items: Any
+    start: int
+    stop: int
+
+    def sliced(self) -> Any:
+        """Only these items, a list or an ndarray of rows."""
+        return self.items[self.start : self.stop]
 
 
 class Source:
@@ -33,15 +45,22 @@ class Source:
         """Number of items, None if only the end will tell."""
         return None if self._sequence is None else len(self._sequence)
 
-    def take(self, span: Span) -> Any:
-        """The items of a span, a list or an ndarray of rows; fewer at the end, or where the input is slow.
+    def take(self, span: Span) -> Taken:
+        """The items of a span; fewer at the end, or where the input is slow.
 
         At the end `is_exhausted` is set. Items that were never taken are to be asked for in order.
         """
-        if self._sequence is not None:
-            part = self._sequence[span.start : span.stop]
-            self.is_exhausted = self.is_exhausted or span.stop > len(self._sequence)
-            return part if is_array(part) and has_plain_rows(part) else list(part)
+        if self._sequence is None:
+            items = self._take_kept(span)
+            return Taken(items, 0, len(items))
+        self.is_exhausted = self.is_exhausted or span.stop > len(self._sequence)
+        if type(self._sequence) is list:
+            stop = min(span.stop, len(self._sequence))
+            return Taken(self._sequence, span.start, max(stop, span.start))
+        part = self._sequence[span.start : span.stop]
+        return Taken(part if is_array(part) and has_plain_rows(part) else list(part), 0, len(part))
+
+    def _take_kept(self, span: Span) -> list[Any]:
         for kept in self._kept:
             if kept.start <= span.start < kept.start + len(kept.items):
                 return kept.items[span.start - kept.start : span.stop - kept.start]

@@ -57,7 +57,7 @@ def call_each(
                 now = monotonic_ns()
                 if now > until:
                     break
-                left = stride = min(2 * stride, 16) if now - looked < 10_000 else 1  # as in native/loop.c
+                left = stride = min(2 * stride, 64) if now - looked < 10_000 else 1  # as in native/loop.c
                 looked = now
             words[_INDEX] = signed(index + at)
             results.append(function(items[at]))

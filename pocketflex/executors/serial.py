@@ -60,7 +60,7 @@ def chunks(source: Source, size: int) -> Iterator[tuple[int, Any]]:
     """The input in chunks of `size`, a list or rows of an ndarray each, with the index of the first item."""
     start = 0
     while not source.is_exhausted:
-        chunk = source.take(Span(start, start + size))
+        chunk = source.take(Span(start, start + size)).sliced()
         if len(chunk):
             yield start, chunk
             source.drop(start, len(chunk))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-import pickle
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pocketflex._engine import failures
-from pocketflex._engine.blocks import Block, Encoded, EncodingFailed, Kind, encode_items, encode_results
+from pocketflex._engine.blocks import Block, EncodingFailed, Form, encode_items, encode_results
 from pocketflex._engine.failures import FailureRecord
-from pocketflex._engine.reading import ItemReader, read_results
-from pocketflex._engine.shm import Region
+from pocketflex._engine.reading import ItemReader, ResultReader
+from pocketflex._engine.shm import Arena, Lens
+from pocketflex._engine.source import Taken
 
 AMPLE = 1 << 20
-OFFSET = 64  # a region seldom begins at 0
+COLUMN = range(1, 8)  # the forms of columns
 
 
 class Count(int):
@@ -51,28 +54,84 @@ class Opaque:
         raise self.error
 
 
-def place(encoded: Encoded) -> tuple[Block, bytearray]:
-    """The block in memory of its own, behind and before other bytes."""
-    memory = bytearray(b"\xaa" * (OFFSET + encoded.nbytes + 32))
-    region = Region(1, OFFSET, max(encoded.nbytes, 1))
-    view = memoryview(memory)[OFFSET : OFFSET + encoded.nbytes]
-    block = encoded.write(view, region)
-    view.release()
-    assert memory[:OFFSET] == b"\xaa" * OFFSET
-    assert memory[OFFSET + encoded.nbytes :] == b"\xaa" * 32
-    return block, memory
+class Ends:
+    """Both ends of a block's way: an arena, and a lens on it."""
+
+    def __init__(self) -> None:
+        self.arena = Arena()
+        self.lens = Lens()
+        self.released = 0
+
+    def memory(self, block: Block) -> Any:
+        if not self.lens.knows(block.region.segment):
+            self.lens.add(block.region.segment, os.dup(self.arena.descriptor(block.region.segment)))
+        return self.lens.source(block.region)
+
+    def encode(self, items: Any, grain: int = 4, limit: int = AMPLE) -> Block:
+        """Items in a block whose neighbours in memory are not touched."""
+        before = self._guard()
+        block = encode_items(self.arena, Taken(items, 0, len(items)), grain, limit)
+        after = self._guard()
+        for guard in (before, after):
+            assert set(self.arena.view(guard)) == {0xAA}
+        return block
+
+    def _guard(self) -> Any:
+        region = self.arena.allocate(64)
+        self.arena.view(region)[:] = b"\xaa" * 64
+        return region
+
+    def reader(self, block: Block) -> ItemReader:
+        return ItemReader(block.region, self.memory(block))
+
+    def items(self, block: Block) -> list[Any]:
+        reader = self.reader(block)
+        return [item for grain in range(len(self.forms(block))) for item in reader.items(grain)]
+
+    def results(self, block: Block) -> tuple[list[Any], dict[int, Any]]:
+        return ResultReader(block.region, self.memory(block), self._release).read()
+
+    def _release(self) -> None:
+        self.released += 1
+
+    def forms(self, block: Block) -> list[int]:
+        """How each grain is written: the table that every block begins with."""
+        words = self.arena.view(block.region).cast("q")
+        return [words[8 + 4 * grain] for grain in range(words[1])]
 
 
-def through_items(items: Any, limit: int = AMPLE) -> list[Any]:
-    block, memory = place(encode_items(items, limit))
-    return list(ItemReader(block, memory).iterate())
+@contextmanager
+def both_ends() -> Iterator[Ends]:
+    ends = Ends()
+    try:
+        yield ends
+    finally:
+        for segment in ends.arena.segments():
+            ends.lens.forget(segment)
+        ends.arena.close()
 
 
-def through_results(results: list[Any]) -> list[Any]:
-    block, memory = place(encode_results(results, {}, Onlooker()))
-    loaded, failed = read_results(block, memoryview(memory)[OFFSET:])
-    assert failed == {}
-    return loaded
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    with both_ends() as ends:
+        yield ends
+
+
+def check_items(items: Any, expected: list[Any], grain: int = 4) -> None:
+    """The items arrive in one block, and one grain or all of them may be read at a time."""
+    with both_ends() as ends:
+        block = ends.encode(items, grain)
+        if block.length < len(items):  # a grain of another kind ends a block early
+            check_items(items[block.length :], expected[block.length :], grain)
+        assert same(ends.items(block), expected[: block.length])
+        assert same(list(ends.reader(block).sequence(0, len(ends.forms(block)))), expected[: block.length])
+
+
+def check_results(results: list[Any]) -> None:
+    with both_ends() as ends:
+        loaded, failed = ends.results(encode_results(ends.arena, results, {}, Onlooker()))
+        assert failed == {}
+        assert same(loaded, results)
 
 
 class Onlooker:
@@ -174,27 +233,45 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
     return array.T if order == "T" else array
 
 
-@given(st.lists(scalars, max_size=20))
-def test_scalars_arrive_as_they_are(items: list[Any]) -> None:
-    assert same(through_items(items), items)
-    assert same(through_results(items), items)
+@given(st.lists(scalars, min_size=1, max_size=20), st.integers(1, 8))
+def test_scalars_arrive_as_they_are(items: list[Any], grain: int) -> None:
+    check_items(items, items, grain)
+    check_results(items)
 
 
-@given(st.lists(values, max_size=8))
-def test_anything_arrives_as_it_is(items: list[Any]) -> None:
-    assert same(through_items(items), items)
-    assert same(through_results(items), items)
+@given(
+    kind=st.sampled_from([st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()]), data=st.data()
+)
+def test_scalars_of_one_type_arrive_as_they_are(kind: Any, data: st.DataObject) -> None:
+    items = data.draw(st.lists(kind, min_size=1, max_size=30))
+    check_items(items, items, data.draw(st.integers(1, 8)))
+    check_results(items)
 
 
-@given(arrays())
-def test_rows_arrive_as_they_are(array: np.ndarray[Any, Any]) -> None:
+@given(st.lists(values, min_size=1, max_size=8), st.integers(1, 4))
+def test_anything_arrives_as_it_is(items: list[Any], grain: int) -> None:
+    check_items(items, items, grain)
+    check_results(items)
+
+
+@given(arrays(), st.integers(1, 4))
+def test_rows_arrive_as_they_are(array: np.ndarray[Any, Any], grain: int) -> None:
     if not len(array):
         return  # an empty array has no items, so no block
-    block, memory = place(encode_items(array, AMPLE))
-    assert block.kind is Kind.ROWS
-    rows = list(ItemReader(block, memory).iterate())
-    assert same(rows, list(array))
-    assert same(ItemReader(block, memory).sequence(), np.ascontiguousarray(array).reshape(array.shape))
+    check_items(array, list(array), grain)
+    with both_ends() as ends:
+        block = ends.encode(array, grain)
+        assert set(ends.forms(block)) == {Form.ROWS}
+        whole = ends.reader(block).sequence(0, len(ends.forms(block)))
+        assert same(whole, np.ascontiguousarray(array).reshape(array.shape))
+        del whole
+
+
+@given(arrays(), st.integers(1, 5), st.integers(1, 3))
+def test_arrays_of_one_form_arrive_as_they_are(array: np.ndarray[Any, Any], count: int, grain: int) -> None:
+    items = [array.copy() for _ in range(count)]
+    check_items(items, items, grain)
+    check_results(items)
 
 
 @pytest.mark.parametrize(
@@ -216,72 +293,158 @@ def test_rows_arrive_as_they_are(array: np.ndarray[Any, Any]) -> None:
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
 def test_odd_arrays_arrive_as_they_are(array: np.ndarray[Any, Any]) -> None:
-    rows = through_items(array)
-    assert same(rows, list(array))
+    check_items(array, list(array))
+    check_items([array] * 3, [array] * 3)
+    check_results([array] * 3)
 
 
 @pytest.mark.parametrize(
-    ("items", "kind"),
+    "other",
     [
-        ([1, 2.0, "x", b"y", None, True, 1j, 2**100], Kind.SCALARS),
-        ([], Kind.SCALARS),
-        ([Count(1)], Kind.PICKLED),
-        ([Text("a")], Kind.PICKLED),
-        ([[1]], Kind.PICKLED),
-        ([1, datetime(2020, 1, 1, tzinfo=UTC)], Kind.PICKLED),
-        ([np.float64(1)], Kind.PICKLED),
-        (np.arange(3), Kind.ROWS),
+        np.zeros(3, ">f8"),
+        np.zeros(3, "f4"),
+        np.zeros((3, 1)),
+        np.zeros(4),
+        np.zeros(()),
+        np.zeros(3, object),
+        np.float64(0),
+        [0.0] * 3,
+        np.ma.masked_array([0.0] * 3),
+        np.zeros(6)[::2],
+        np.asfortranarray(np.zeros((2, 3))),
+    ],
+    ids=repr,
+)
+def test_arrays_that_differ_are_not_made_alike(other: Any) -> None:
+    items = [np.zeros(3), other, np.zeros(3)]
+    with both_ends() as ends:
+        for loaded in (
+            ends.items(ends.encode(items)),
+            ends.results(encode_results(ends.arena, items, {}, Onlooker()))[0],
+        ):
+            assert [type(item) for item in loaded] == [type(item) for item in items]
+            assert [getattr(item, "dtype", None) for item in loaded] == [getattr(item, "dtype", None) for item in items]
+            assert [np.shape(item) for item in loaded] == [np.shape(item) for item in items]
+        del loaded
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 63])
+@pytest.mark.parametrize("make", [list, np.arange, lambda n: [[at] for at in range(n)], lambda n: [None, 1] * n])
+def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) -> None:
+    items = make(range(length)) if make is list else make(length)
+    block = ends.encode(items)
+    reader = ends.reader(block)
+    lengths = [reader.length(grain) for grain in range(len(ends.forms(block)))]
+    assert sum(lengths) == block.length == len(items)
+    assert set(lengths[:-1]) <= {4}
+    assert 1 <= lengths[-1] <= 4
+
+
+@pytest.mark.parametrize(
+    ("items", "form"),
+    [
+        ([1, 2], COLUMN),
+        ([1.0, float("nan"), -0.0], COLUMN),
+        (["x", "\xe4"], COLUMN),
+        ([b"y"], COLUMN),
+        ([None, None], COLUMN),
+        ([True], COLUMN),
+        ([1, 2.0, "x", b"y", None, True, 1j, 2**100], [Form.MARSHAL]),
+        ([2**100], [Form.MARSHAL]),
+        (["\ud800"], [Form.MARSHAL]),
+        ([Count(1)], [Form.PICKLED]),
+        ([1, Count(1)], [Form.PICKLED]),
+        ([Text("a")], [Form.PICKLED]),
+        ([[1]], [Form.PICKLED]),
+        ([1, datetime(2020, 1, 1, tzinfo=UTC)], [Form.PICKLED]),
+        ([np.float64(1)], [Form.PICKLED]),
+        (np.arange(3), [Form.ROWS]),
+        ([np.arange(3)] * 2, [Form.ARRAYS]),
     ],
     ids=str,
 )
-def test_only_exact_types_are_written_without_pickle(items: Any, kind: Kind) -> None:
-    assert encode_items(items, AMPLE).kind is kind
-    assert [type(item) for item in through_items(items)] == [type(item) for item in items]
+def test_only_exact_types_are_written_without_pickle(ends: Ends, items: Any, form: Any) -> None:
+    block = ends.encode(items, grain=100)
+    (found,) = ends.forms(block)
+    assert found in form
+    loaded = ends.items(block)
+    assert [type(item) for item in loaded] == [type(item) for item in items]
 
 
-@given(st.lists(st.one_of(st.binary(max_size=300), values), min_size=1, max_size=30), st.integers(1, 2000))
-def test_a_limit_splits_and_loses_nothing(items: list[Any], limit: int) -> None:
-    arrived: list[Any] = []
-    while len(arrived) < len(items):
-        encoded = encode_items(items[len(arrived) :], limit)
-        assert encoded.length >= 1
-        block, memory = place(encoded)
-        arrived += ItemReader(block, memory).iterate()
-    assert same(arrived, items)
+@given(
+    st.lists(st.one_of(st.binary(max_size=300), values), min_size=1, max_size=30),
+    st.integers(1, 8),
+    st.integers(1, 2000),
+)
+def test_a_limit_splits_and_loses_nothing(items: list[Any], grain: int, limit: int) -> None:
+    with both_ends() as ends:
+        arrived: list[Any] = []
+        while len(arrived) < len(items):
+            block = ends.encode(items[len(arrived) :], grain, limit)
+            assert block.length >= 1
+            arrived += ends.items(block)
+        assert same(arrived, items)
+        del arrived
 
 
-@given(st.integers(1, 50), st.integers(1, 400))
-def test_a_limit_splits_rows_and_loses_none(count: int, limit: int) -> None:
+@given(st.integers(1, 50), st.integers(1, 8), st.integers(1, 400))
+def test_a_limit_splits_rows_and_loses_none(count: int, grain: int, limit: int) -> None:
     array = np.arange(count * 3, dtype="i8").reshape(count, 3)
-    at = 0
-    while at < count:
-        encoded = encode_items(array[at:], limit)
-        assert encoded.length >= 1
-        assert encoded.nbytes <= max(limit, 24)
-        assert same(through_items(array[at:], limit), list(array[at : at + encoded.length]))
-        at += encoded.length
+    for items in (array, list(array)):
+        with both_ends() as ends:
+            at = 0
+            while at < count:
+                block = ends.encode(items[at:], grain, limit)
+                assert 1 <= block.length <= max(1, limit // 24)
+                assert same(ends.items(block), list(array[at : at + block.length]))
+                at += block.length
 
 
-def test_a_block_of_scalars_far_above_the_limit_is_cut() -> None:
-    encoded = encode_items([b"x" * 1000] * 1000, 10_000)
-    assert encoded.length < 1000
-    assert encoded.nbytes < 50_000
+@pytest.mark.parametrize("grain", [1, 16, 1000])
+@pytest.mark.parametrize(
+    "item", [b"x" * 1000, "x" * 1000, [b"x" * 1000], 1 << 8000, np.zeros(125)], ids=lambda item: type(item).__name__
+)
+@pytest.mark.parametrize("first", [[], [None]], ids=["alike", "mixed"])
+def test_a_block_far_above_the_limit_is_cut(ends: Ends, item: Any, grain: int, first: list[Any]) -> None:
+    block = ends.encode([*first, *[item] * 1000], grain, 10_000)
+    assert block.length < 1000
+    assert block.region.nbytes < 50_000
+
+
+def test_one_item_above_the_limit_is_a_block(ends: Ends) -> None:
+    items = [b"x" * 100_000, b"y"]
+    block = ends.encode(items, 1, 10)
+    assert ends.items(block) == items[: block.length]
+
+
+def test_items_may_begin_in_the_middle_of_a_list(ends: Ends) -> None:
+    for items in (list(range(20)), [[at] for at in range(20)]):
+        block = encode_items(ends.arena, Taken(items, 7, 12), 2, AMPLE)
+        assert ends.items(block) == items[7:12]
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), RecursionError(), StopIteration()], ids=repr)
-@pytest.mark.parametrize("before", [0, 1, 3])
-def test_an_item_that_cannot_be_pickled_has_the_block_of_those_before_it(error: BaseException, before: int) -> None:
+@pytest.mark.parametrize("before", [1, 3, 4, 9])
+def test_an_item_that_cannot_be_pickled_has_the_block_of_those_before_it(
+    ends: Ends, error: BaseException, before: int
+) -> None:
     items = [[number] for number in range(before)]
     with pytest.raises(EncodingFailed) as caught:
-        encode_items([*items, Opaque(error), ["after"]], AMPLE)
-    block, memory = place(caught.value.before)
-    assert list(ItemReader(block, memory).iterate()) == items
+        ends.encode([*items, Opaque(error), ["after"]])
+    assert caught.value.before is not None
+    assert ends.items(caught.value.before) == items
     assert caught.value.cause is error
 
 
-def test_ctrl_c_while_pickling_is_no_failure_of_the_item() -> None:
+def test_a_first_item_that_cannot_be_pickled_has_no_block_before_it(ends: Ends) -> None:
+    with pytest.raises(EncodingFailed) as caught:
+        ends.encode([Opaque(ValueError("no")), 1])
+    assert caught.value.before is None
+
+
+def test_ctrl_c_while_pickling_is_no_failure_of_the_item(ends: Ends) -> None:
     with pytest.raises(KeyboardInterrupt):
-        encode_items([Opaque(KeyboardInterrupt())], AMPLE)
+        ends.encode([Opaque(KeyboardInterrupt())])
 
 
 class Trap:
@@ -291,9 +454,8 @@ class Trap:
         return int, ("not a number",)
 
 
-def test_an_item_that_cannot_be_unpickled_costs_no_other() -> None:
-    block, memory = place(encode_items([[1], Trap(), [3]], AMPLE))
-    items = ItemReader(block, memory).iterate()
+def test_an_item_that_cannot_be_unpickled_costs_no_other(ends: Ends) -> None:
+    items: Any = ends.reader(ends.encode([[1], Trap(), [3]])).items(0)
     assert next(items) == [1]
     with pytest.raises(ValueError, match="not a number"):
         next(items)
@@ -301,19 +463,18 @@ def test_an_item_that_cannot_be_unpickled_costs_no_other() -> None:
     assert next(items, "end") == "end"
 
 
-def test_a_result_that_cannot_be_unpickled_costs_no_other() -> None:
-    block, memory = place(encode_results([[1], Trap(), [3]], {}, Onlooker()))
-    results, failed = read_results(block, memoryview(memory)[OFFSET:])
+def test_a_result_that_cannot_be_unpickled_costs_no_other(ends: Ends) -> None:
+    results, failed = ends.results(encode_results(ends.arena, [[1], Trap(), [3]], {}, Onlooker()))
     assert (results[0], results[2]) == ([1], [3])
     assert list(failed) == [1]
     assert isinstance(failed[1], ValueError)
 
 
-def test_results_are_announced_before_they_are_pickled_and_refused_one_by_one() -> None:
+def test_results_are_announced_before_they_are_pickled_and_refused_one_by_one(ends: Ends) -> None:
     watch = Onlooker()
     record = FailureRecord(failures.dump_error(ValueError("failed")), 2, "exception")
-    block, memory = place(encode_results([[0], None, Opaque(TypeError("no")), [3]], {1: record}, watch))
-    results, failed = read_results(block, memoryview(memory)[OFFSET:])
+    block = encode_results(ends.arena, [[0], None, Opaque(TypeError("no")), [3]], {1: record}, watch)
+    results, failed = ends.results(block)
     assert watch.begun == [0, 2, 3]
     assert watch.refused == [2]
     assert (results[0], results[3]) == ([0], [3])
@@ -321,27 +482,34 @@ def test_results_are_announced_before_they_are_pickled_and_refused_one_by_one() 
     assert failed[2].kind == "unpicklable"
 
 
+@pytest.mark.parametrize("others", [[1, 2], [np.zeros(3)] * 2], ids=["scalars", "arrays"])
+def test_a_failure_among_results_of_one_kind_is_told(ends: Ends, others: list[Any]) -> None:
+    record = FailureRecord(failures.dump_error(ValueError("failed")), 1, "exception")
+    results, failed = ends.results(encode_results(ends.arena, [others[0], None, others[1]], {1: record}, Onlooker()))
+    assert failed == {1: record}
+    assert same([results[0], results[2]], others)
+
+
 def test_a_result_that_is_itself_a_failure_record_is_a_result() -> None:
     record = FailureRecord(failures.dump_error(ValueError("x")), 1, "exception")
-    assert through_results([record, [1]]) == [record, [1]]
+    check_results([record, [1]])
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=6))
-def test_arrays_leave_the_pickle_aligned_and_as_views(sizes: list[int]) -> None:
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, 3))
+def test_arrays_leave_the_pickle_aligned_and_as_views(sizes: list[int], grain: int) -> None:
     items = [[np.full(600 * size, number, "f8") for number in range(size)] for size in sizes]
-    memory = bytearray(AMPLE)
-    encoded = encode_items(items, AMPLE)
-    region = Region(1, OFFSET, encoded.nbytes)
-    block = encoded.write(memoryview(memory)[OFFSET : OFFSET + encoded.nbytes], region)
-    reader = ItemReader(block, memory)
-    loaded = list(reader.iterate())
-    assert same(loaded, items)
-    assert reader.is_held() == any(sizes)
-    root = np.frombuffer(memory, np.uint8)
-    for array in (array for item in loaded for array in item):
-        assert np.shares_memory(array, root)
-        assert (array.ctypes.data - root.ctypes.data) % 64 == 0
-        array += 1  # each item is run by one worker, so it may write to its own
+    with both_ends() as ends:
+        block = ends.encode(items, grain)
+        reader = ends.reader(block)
+        loaded = [item for number in range(len(ends.forms(block))) for item in reader.items(number)]
+        assert same(loaded, items)
+        assert reader.is_held() == any(sizes)
+        root = np.frombuffer(ends.memory(block), np.uint8)
+        for array in (array for item in loaded for array in item):
+            assert np.shares_memory(array, root)
+            assert (array.ctypes.data - root.ctypes.data) % 64 == 0
+            array += 1  # each item is run by one worker, so it may write to its own
+        loaded.clear()
 
 
 @pytest.mark.parametrize(
@@ -355,14 +523,16 @@ def test_arrays_leave_the_pickle_aligned_and_as_views(sizes: list[int]) -> None:
     ],
     ids=["row", "slice", "reshaped", "memoryview", "inside a dict"],
 )
-@pytest.mark.parametrize("form", ["rows", "pickled"])
-def test_a_view_that_lives_holds_its_block(form: str, keep: Any) -> None:
-    items: Any = np.arange(2000.0).reshape(1000, 2)[:2] if form == "rows" else [np.arange(1000.0)[:1000]] * 2
-    block, memory = place(encode_items(items, AMPLE))
-    reader = ItemReader(block, memory)
-    rows = list(reader.iterate())
-    if form == "pickled":
-        rows = [row[:2] for row in rows]
+@pytest.mark.parametrize("form", ["rows", "alike", "pickled"])
+def test_a_view_that_lives_holds_its_block(ends: Ends, form: str, keep: Any) -> None:
+    items: Any = {
+        "rows": np.arange(2000.0).reshape(1000, 2)[:2],
+        "alike": [np.arange(1000.0)] * 2,
+        "pickled": [np.arange(1000.0), np.arange(1001.0)],
+    }[form]
+    reader = ends.reader(ends.encode(items))
+    assert not reader.is_held()
+    rows: Any = [row[:2] for row in reader.items(0)]
     kept = keep(rows)
     del rows
     assert reader.is_held()
@@ -370,27 +540,74 @@ def test_a_view_that_lives_holds_its_block(form: str, keep: Any) -> None:
     assert not reader.is_held()
 
 
-def test_results_own_their_memory() -> None:
-    block, memory = place(encode_results([np.arange(2000.0), [1]], {}, Onlooker()))
-    results, _ = read_results(block, memoryview(memory)[OFFSET:])
-    memory[:] = bytes(len(memory))
-    assert np.array_equal(results[0], np.arange(2000.0))
-    results[0][0] = 7  # and can be written to
+@pytest.mark.parametrize(
+    "results",
+    [[1, 2], ["a", None], [[1], {}], [np.zeros(3)] * 2, [np.zeros(3), np.zeros(4)], [np.zeros(0)] * 3],
+    ids=["column", "mixed", "pickled", "small arrays", "small arrays that differ", "empty arrays"],
+)
+def test_a_block_whose_results_are_copies_is_released_at_once(ends: Ends, results: list[Any]) -> None:
+    loaded, _ = ends.results(encode_results(ends.arena, results, {}, Onlooker()))
+    assert ends.released == 1
+    assert len(loaded) == len(results)
 
 
-def test_an_array_that_is_read_only_stays_so() -> None:
+@pytest.mark.parametrize(
+    "results",
+    [[np.arange(2000.0)] * 3, [np.arange(2000.0), np.arange(3000.0)], [{"deep": np.arange(2000.0)}, 1]],
+    ids=["alike", "different", "deep"],
+)
+@pytest.mark.parametrize("keep", [0, -1])
+def test_a_block_of_large_results_is_released_with_the_last_of_them(ends: Ends, results: list[Any], keep: int) -> None:
+    loaded, _ = ends.results(encode_results(ends.arena, results, {}, Onlooker()))
+    assert same(loaded, results)
+    arrays = [value["deep"] if isinstance(value, dict) else value for value in loaded if type(value) is not int]
+    kept = arrays[keep][5:]
+    kept[0] = 7  # it is the caller's own, to be written to
+    del loaded, arrays
+    assert ends.released == 0
+    del kept
+    assert ends.released == 1
+
+
+def test_a_block_is_released_where_nothing_can_be_loaded(ends: Ends) -> None:
+    _, failed = ends.results(encode_results(ends.arena, [Trap(), Trap()], {}, Onlooker()))
+    assert len(failed) == 2
+    assert ends.released == 1
+
+
+def test_an_array_that_is_read_only_stays_so(ends: Ends) -> None:
     array = np.arange(2000.0)
     array.flags.writeable = False
-    assert not through_items([array])[0].flags.writeable
+    assert [row.flags.writeable for row in ends.items(ends.encode([array, array]))] == [False, False]
+    assert not ends.results(encode_results(ends.arena, [array], {}, Onlooker()))[0][0].flags.writeable
+    rows = ends.reader(ends.encode(array.reshape(4, 500))).sequence(0, 1)
+    assert not rows.flags.writeable
+    del rows
 
 
-def test_a_fortran_array_stays_one() -> None:
+def test_a_fortran_array_stays_one(ends: Ends) -> None:
     array = np.asfortranarray(np.arange(4000.0).reshape(40, 100))
-    loaded = through_items([array])[0]
+    (loaded,) = ends.items(ends.encode([array]))
     assert loaded.flags.f_contiguous
     assert same(loaded, array)
+    del loaded
 
 
-def test_blocks_and_regions_are_small_on_the_wire() -> None:
-    block, _ = place(encode_items(list(range(10_000)), AMPLE))
-    assert len(pickle.dumps(block, protocol=5)) < 300
+@pytest.mark.parametrize("encode", [lambda ends: ends.encode([[1]] * 100), lambda ends: ends.encode(["x"] * 100)])
+def test_a_block_for_which_there_is_no_memory_is_an_oserror(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, encode: Callable[[Ends], Block]
+) -> None:
+    def allocate(nbytes: int) -> Any:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(ends, "_guard", lambda: None)
+    monkeypatch.setattr(ends.arena, "allocate", allocate)
+    with pytest.raises(OSError, match="no memory"):
+        encode(ends)
+
+
+@pytest.mark.parametrize("items", [["\ud800"] * 10, [1 << 70], [1, "a"]], ids=str)
+def test_memory_of_a_column_that_is_none_is_given_back(ends: Ends, items: list[Any]) -> None:
+    for _ in range(3000):
+        ends.arena.free(encode_items(ends.arena, Taken(items, 0, len(items)), 100, AMPLE).region)
+    assert ends.arena.segments() == [1]

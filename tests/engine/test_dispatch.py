@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pocketflex._engine.dispatch import Dispatch
-from pocketflex._engine.pace import _TARGET
-from pocketflex._engine.ranges import Blame, Limits, Send, Span
+from pocketflex._engine.dispatch import _AHEAD, _WINDOW, MOST_GRAINS, MOST_LOTS, Dispatch
+from pocketflex._engine.pace import TARGET
+from pocketflex._engine.ranges import Blame, Limits, Plan, Running, Span
 
-_AHEAD = 8  # ranges a worker that the window allows
+NOTHING = Running(-1, -1)
+STALE = (10**9, Span(0, 5))  # a block that has gone; a ledger may still name it
 
 
 @dataclass
-class Range:
-    """A range as the test sees it, in the hands of a worker or waiting for one."""
+class Lot:
+    """A block as the test sees it, and who has claimed its grains."""
 
     job: int
     span: Span
-    at: int  # the item that its worker is at
-    told: int  # outcomes up to here have been reported
+    grain: int
+    owners: list[int | None]
+    left: set[int]  # items that are neither done nor gone elsewhere
+
+    def items(self, first: int, stop: int) -> Span:
+        start = self.span.start
+        return Span(start + first * self.grain, min(start + stop * self.grain, self.span.stop))
+
+    @property
+    def unclaimed(self) -> int:
+        spans = [self.items(at, at + 1) for at, owner in enumerate(self.owners) if owner is None]
+        return sum(span.stop - span.start for span in spans)
+
+
+@dataclass
+class Claim:
+    """What a worker runs now."""
+
+    lot: int
+    first: int
+    stop: int
+    at: int  # the item that it is at
+    told: int  # outcomes up to here have been told
 
 
 @dataclass
@@ -34,30 +56,32 @@ class Model:
     limits: Limits
     length: int
     is_sealed: bool = False
-    next: int = 0  # first index that was never planned
-    owned: set[int] = field(default_factory=set)  # planned, offered or running
+    next: int = 0  # first index that was never taken from the input
+    planned: int = 0  # first index that was never planned
+    owned: set[int] = field(default_factory=set)  # in a block, waiting or running
     ended: Counter[int] = field(default_factory=Counter)
     crashes: Counter[int] = field(default_factory=Counter)
-    offered: deque[int] = field(default_factory=deque)
+    alone: set[int] = field(default_factory=set)  # suspected: to be tried in blocks of one
     delivered: int = 0
 
 
 class Events(RuleBasedStateMachine):
-    """Jobs, workers, results and deaths in any order."""
+    """Jobs, workers, claims, results and deaths in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dispatch = Dispatch()
         self.jobs: dict[int, Model] = {}
-        self.ranges: dict[int, Range] = {}
-        self.workers: dict[int, list[int]] = {}
+        self.lots: dict[int, Lot] = {}
+        self.workers: dict[int, Claim | None] = {}
         self.numbers = 0
+        self.offered = 0  # the number of the last block
 
     # --- events ---------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.jobs) < 3)
     @rule(
-        length=st.integers(0, 60),
+        length=st.integers(0, 150),
         max_workers=st.integers(1, 4),
         chunksize=st.none() | st.integers(1, 7),
         crash_retries=st.integers(0, 2),
@@ -84,9 +108,7 @@ class Events(RuleBasedStateMachine):
     @rule()
     def join(self) -> None:
         self.numbers += 1
-        self.workers[self.numbers] = []
-        self.dispatch.join(self.numbers)
-        self.assign()
+        self.workers[self.numbers] = None
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), times=st.integers(1, 4))
@@ -96,103 +118,155 @@ class Events(RuleBasedStateMachine):
             self.feed_once(number, data.draw(st.integers(0, 9), label="how the encoding goes"))
 
     def feed_once(self, number: int, fate: int = 5) -> bool:
-        """What `Owner._feed` does. Fates: 0: cannot be encoded from the middle on, 1: does not fit."""
-        job, span = self.jobs[number], self.dispatch.plan(number)
-        if span is None:
+        """What `Owner._feed` does. Fates: 0: cannot be encoded from the middle on, 1: does not fit, 2: slow input."""
+        job, unclaimed = self.jobs[number], self.unclaimed(number)
+        is_hungry = self.dispatch.is_hungry(number, unclaimed)
+        plan = self.dispatch.plan(number, unclaimed)
+        assert (plan is not None) == is_hungry
+        if plan is None:
             return False
-        span = self.check_plan(job, span)
-        if span.stop > job.length:
-            span = Span(span.start, max(job.length, span.start))
+        start, wanted = plan.span
+        self.check_plan(job, plan)
+        stop = min(wanted, max(job.length, start))
+        if fate == 2 and wanted > job.next:
+            stop = start + (stop - start) // 2
+            self.dispatch.again(number, Span(stop, wanted))
+        elif stop < wanted:
             job.is_sealed = True
-            self.dispatch.seal(number, span.stop)
-        job.owned |= set(range(*span))
-        count = span.stop - span.start
-        if fate == 0 and count:
-            guilty = span.start + count // 2
-            job.owned -= set(range(guilty, span.stop))
-            job.ended[guilty] += 1
-            self.dispatch.again(number, Span(guilty + 1, span.stop))
-            span = Span(span.start, guilty)
-        elif fate == 1 and count > 1:
-            job.owned -= set(range(span.start + count // 2, span.stop))
-        stop = span.start + count // 2 if fate == 1 and count > 1 else span.stop
-        if stop > span.start:
-            taken = self.dispatch.offer(number, span, stop - span.start)
-            assert taken not in self.ranges
-            self.ranges[taken] = Range(number, Span(span.start, stop), span.start, span.start)
-            job.offered.append(taken)
-            self.assign()
+            self.dispatch.seal(number, stop)
+        job.next = max(job.next, stop)
+        if stop > start:
+            self.offer(number, Span(start, stop), plan.grain, fate)
         return True
 
-    def check_plan(self, job: Model, span: Span) -> Span:
-        assert span.start < span.stop
+    def offer(self, number: int, span: Span, grain: int, fate: int) -> None:
+        job = self.jobs[number]
+        middle = span.start + (span.stop - span.start) // 2
+        count = span.stop - span.start
+        if fate == 0:
+            job.ended[middle] += 1
+            self.dispatch.again(number, Span(middle + 1, span.stop))
+            span, count = Span(span.start, middle), middle - span.start
+        elif fate == 1 and count > 1:
+            count = middle - span.start
+        if not count:
+            return
+        taken = self.dispatch.offer(number, span, count)
+        assert taken > self.offered, "numbers of blocks rise: the ledger tells an old one from a new by that"
+        self.offered = taken
+        span = Span(span.start, span.start + count)
+        self.lots[taken] = Lot(number, span, grain, [None] * -(-count // grain), set(range(*span)))
+        job.owned |= set(range(*span))
+
+    def check_plan(self, job: Model, plan: Plan) -> None:
+        span, grain = plan
         indexes = set(range(*span))
+        assert indexes
+        assert 1 <= -(-len(indexes) // grain) <= MOST_GRAINS
         assert not indexes & job.owned, "an index is given out twice"
         assert not [index for index in indexes if job.ended[index]], "an index that has ended is given out"
-        if span.start >= job.next:  # new ones: in order, without a gap
+        assert len(indexes) == 1 or not indexes & job.alone, "a suspect is not tried alone"
+        if span.stop > job.next:  # the input is read in order, without a gap
             assert span.start == job.next
             assert not job.is_sealed
-            job.next = min(span.stop, max(job.length, span.start))
         if job.limits.chunksize:
-            assert span.stop - span.start <= job.limits.chunksize
-            if job.limits.is_windowed:
-                window = _AHEAD * job.limits.max_workers * job.limits.chunksize
-                assert job.next - job.delivered < window + job.limits.chunksize
-        return span
+            assert len(indexes) <= job.limits.chunksize == grain
+        if span.stop > job.planned:
+            assert span.start == job.planned
+            if job.limits.is_windowed and job.limits.chunksize:
+                window = _WINDOW * job.limits.max_workers * job.limits.chunksize
+                assert job.planned - job.delivered < max(window, MOST_GRAINS)
+            job.planned = span.stop
 
-    @precondition(lambda self: any(self.workers.values()))
-    @rule(data=st.data(), items=st.integers(0, 8), is_sent=st.booleans(), is_over=st.booleans())
-    def work(self, data: st.DataObject, items: int, is_sent: bool, is_over: bool) -> None:
-        worker = data.draw(st.sampled_from(sorted(number for number, held in self.workers.items() if held)))
-        self.run(worker, items, is_sent, is_over)
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), grains=st.integers(1, 5), items=st.integers(0, 8), how=st.sampled_from(["", "tell", "end"]))
+    def work(self, data: st.DataObject, grains: int, items: int, how: str) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.workers)))
+        if self.workers[worker] is None:
+            self.claim(worker, grains)
+        if self.workers[worker] is not None:
+            self.run(worker, items, how)
 
-    def run(self, worker: int, items: int, is_sent: bool, is_over: bool) -> None:
-        """A worker runs some items, may send their outcomes, may be done with the range."""
-        number = self.workers[worker][0]
-        held = self.ranges[number]
-        held.at = min(held.at + items, held.span.stop)
-        if is_sent or is_over:
-            if held.at > held.told:
-                self.end(held.job, range(held.told, held.at))
-                self.dispatch.progress(number, held.at)
-            held.told = held.at
-        if is_over or held.at == held.span.stop:
-            if held.at > held.told:
-                self.end(held.job, range(held.told, held.at))
-                self.dispatch.progress(number, held.at)
-            self.dispatch.finish(worker, number, 0.001 * items)
-            self.workers[worker].pop(0)
-            self.release(held, Span(held.at, held.span.stop))
-            del self.ranges[number]
-            self.assign()
+    def claim(self, worker: int, grains: int) -> bool:
+        """As the ledger does: of the oldest block that has one, the first free grain and those after it."""
+        for number, lot in sorted(self.lots.items()):
+            if None in lot.owners:
+                first = stop = lot.owners.index(None)
+                most = 1 if self.jobs[lot.job].limits.is_whole else grains  # of several: a test of its own below
+                while stop < len(lot.owners) and lot.owners[stop] is None and stop - first < most:
+                    lot.owners[stop] = worker
+                    stop += 1
+                start = lot.items(first, stop).start
+                self.workers[worker] = Claim(number, first, stop, start, start)
+                return True
+        return False
+
+    def run(self, worker: int, items: int, how: str) -> None:
+        """A worker runs some items, may tell their outcomes, may hand the rest of the claim back."""
+        claim = self.workers[worker]
+        assert claim is not None
+        lot = self.lots[claim.lot]
+        stop = lot.items(claim.first, claim.stop).stop
+        is_whole = self.jobs[lot.job].limits.is_whole
+        claim.at = stop if is_whole and items else min(claim.at + items, stop)
+        if how or claim.at == stop:
+            self.tell(claim, lot, 0.001 * items)
+        if how == "end" or claim.at == stop:
+            self.workers[worker] = None
+            self.hand_back(claim, lot, stop)
+
+    def tell(self, claim: Claim, lot: Lot, seconds: float) -> None:
+        span, claim.told = Span(claim.told, claim.at), claim.at
+        if span.start < span.stop:
+            self.dispatch.arrive(claim.lot, span, seconds)
+            assert set(range(*span)) <= lot.left
+            self.settle(claim.lot, span)
+            self.jobs[lot.job].ended.update(range(*span))
+
+    def hand_back(self, claim: Claim, lot: Lot, stop: int) -> None:
+        """As `ClaimRun._hand_back`: whole grains to the ledger, the rest of one that has begun to dispatch."""
+        begun = -(-(claim.at - lot.span.start) // lot.grain)
+        for grain in range(begun, claim.stop):
+            lot.owners[grain] = None
+        rest = Span(claim.at, min(lot.items(begun, begun + 1).start, stop) if begun < claim.stop else stop)
+        self.dispatch.hand_back(claim.lot, rest)
+        if rest.start < rest.stop:
+            self.settle(claim.lot, rest)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), is_final=st.booleans(), is_between=st.booleans())
     def die(self, data: st.DataObject, is_final: bool, is_between: bool) -> None:
         worker = data.draw(st.sampled_from(sorted(self.workers)))
-        held = self.workers.pop(worker)
-        first = self.ranges[held[0]] if held else None
-        index = -1 if is_between or first is None or first.at == first.span.stop else first.at
-        blames = self.dispatch.lose(worker, held[0] if held else -1, index, is_final=is_final)
-        for number in held:
-            lost = self.ranges.pop(number)
-            self.release(lost, Span(lost.told, lost.span.stop))
-        expected = []
-        if first is not None and index >= 0 and first.job in self.jobs:
-            job = self.jobs[first.job]
-            if not (job.limits.is_whole and first.span.stop - first.told > 1):
-                job.crashes[index] += 1
-                if is_final or job.crashes[index] > job.limits.crash_retries:
-                    expected = [Blame(first.job, index, job.crashes[index])]
-                    job.ended[index] += 1
-        assert blames == expected
-        self.assign()
+        claim, claimed = self.workers.pop(worker), [STALE]
+        for number, lot in self.lots.items():
+            claimed += [(number, lot.items(at, at + 1)) for at, owner in enumerate(lot.owners) if owner == worker]
+        running, expected = NOTHING, []
+        if claim is not None and not is_between and claim.at < self.lots[claim.lot].span.stop:
+            lot = self.lots[claim.lot]
+            running = Running(lot.job, claim.at)
+            expected = self.charge(lot, claim, is_final)
+        assert self.dispatch.lose(claimed, running, is_final=is_final) == expected
+        for number, span in claimed[1:]:
+            if number in self.lots:
+                self.settle(number, span)
+
+    def charge(self, lot: Lot, claim: Claim, is_final: bool) -> list[Blame]:
+        job, index = self.jobs[lot.job], claim.at
+        together = set(range(*lot.items(claim.first, claim.stop)))
+        if job.limits.is_whole and len(together) > 1:
+            job.alone |= together
+            return []
+        job.alone.add(index)
+        job.crashes[index] += 1
+        if not is_final and job.crashes[index] <= job.limits.crash_retries:
+            return []
+        job.ended[index] += 1
+        return [Blame(lot.job, index, job.crashes[index])]
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(sorted(self.jobs)))
-        self.deliver_all(number)
+        self.deliver_all(data.draw(st.sampled_from(sorted(self.jobs))))
 
     def deliver_all(self, number: int) -> None:
         job = self.jobs[number]
@@ -203,59 +277,42 @@ class Events(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(sorted(self.jobs)))
-        self.close_job(number)
+        self.close_job(data.draw(st.sampled_from(sorted(self.jobs))))
 
     def close_job(self, number: int) -> None:
-        job = self.jobs.pop(number)
+        del self.jobs[number]
         self.dispatch.close(number)
-        for taken in job.offered:
-            del self.ranges[taken]
-        self.assign()
+        gone = {taken for taken, lot in self.lots.items() if lot.job == number}
+        self.lots = {taken: lot for taken, lot in self.lots.items() if taken not in gone}
+        for worker, claim in self.workers.items():
+            if claim is not None and claim.lot in gone:
+                self.dispatch.hand_back(claim.lot, Span(claim.at, claim.at + 1))  # what is told late counts for nothing
+                self.workers[worker] = None
+        assert not any(self.dispatch.is_open(taken) for taken in gone)
 
     # --- consequences ---------------------------------------------------------------------------
 
-    def end(self, number: int, indexes: range) -> None:
-        if number in self.jobs:
-            job = self.jobs[number]
-            assert set(indexes) <= job.owned
-            job.owned -= set(indexes)
-            job.ended.update(indexes)
+    def unclaimed(self, number: int) -> int:
+        return sum(lot.unclaimed for lot in self.lots.values() if lot.job == number)
 
-    def release(self, held: Range, rest: Span) -> None:
-        if held.job in self.jobs:
-            self.jobs[held.job].owned -= set(range(*rest))
-
-    def assign(self) -> None:
-        for send in self.dispatch.assign():
-            job = self.jobs[send.job]
-            assert job.offered.popleft() == send.range, "ranges are given out in the order of their offers"
-            self.workers[send.worker].append(send.range)
-        assert self.dispatch.assign() == []
+    def settle(self, number: int, span: Span) -> None:
+        """These items are this block's no more."""
+        lot = self.lots[number]
+        self.jobs[lot.job].owned -= lot.left & set(range(*span))
+        lot.left -= set(range(*span))
+        if not lot.left:
+            del self.lots[number]
 
     @invariant()
-    def limits_hold(self) -> None:
+    def what_is_open_is_known(self) -> None:
+        assert all(self.dispatch.is_open(number) for number in self.lots)
+        assert len(self.dispatch._lots) == len(self.lots)
+
+    @invariant()
+    def nothing_ends_twice(self) -> None:
         for number, job in self.jobs.items():
-            holders = [w for w, held in self.workers.items() if any(self.ranges[taken].job == number for taken in held)]
-            assert len(holders) <= job.limits.max_workers
-            assert sorted(self.dispatch.holders(number)) == sorted(holders)
-            assert max(job.ended.values(), default=0) <= 1, "an item ended twice"
-        assert max(map(len, self.workers.values()), default=0) <= 2
-
-    @invariant()
-    def nobody_idles_beside_work(self) -> None:
-        idle = [worker for worker, held in self.workers.items() if not held]
-        for number, job in self.jobs.items():
-            if idle and job.offered:
-                assert len(self.dispatch.holders(number)) == job.limits.max_workers
-
-    @invariant()
-    def what_is_held_is_known(self) -> None:
-        for worker, held in self.workers.items():
-            known = self.dispatch.held(worker)
-            assert (known is None) == (not held)
-            if known is not None:
-                assert (known.job, known.span) == (self.ranges[held[0]].job, self.ranges[held[0]].span)
+            assert max(job.ended.values(), default=0) <= 1
+            assert sum(lot.job == number for lot in self.lots.values()) <= MOST_LOTS
 
     def teardown(self) -> None:
         """Now everything goes well: every item of every job must come to its end, then nothing is left."""
@@ -265,18 +322,17 @@ class Events(RuleBasedStateMachine):
             moved = [self.feed_once(number) for number in list(self.jobs)]
             for number in self.jobs:
                 self.deliver_all(number)
-            busy = [worker for worker, held in self.workers.items() if held]
-            for worker in busy:
-                self.run(worker, 3, True, False)
-            if not busy and not any(moved):
+            for worker, claim in self.workers.items():
+                if claim is not None or self.claim(worker, 3):
+                    self.run(worker, 20, "tell")
+                    moved.append(True)
+            if not any(moved):
                 break
         for number, job in list(self.jobs.items()):
             assert job.ended == Counter(range(job.length))
-            assert self.dispatch.plan(number) is None
+            assert self.dispatch.plan(number, 0) is None
             self.close_job(number)
-        for worker in list(self.workers):
-            assert self.dispatch.lose(worker, -1, -1, is_final=False) == []
-        assert (self.dispatch._jobs, self.dispatch._ranges, self.dispatch._workers) == ({}, {}, {})
+        assert (self.dispatch._jobs, self.dispatch._lots) == ({}, {})
 
 
 Events.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
@@ -286,166 +342,193 @@ TestEvents = Events.TestCase
 # --- single rules ------------------------------------------------------------------------------
 
 
-def fed(limits: Limits, workers: int, ranges: int) -> tuple[Dispatch, list[Send]]:
-    """A dispatch with one job (1), workers 0, 1, ... and so many offered ranges."""
+def opened(limits: Limits) -> Dispatch:
     dispatch = Dispatch()
     dispatch.open(1, limits)
-    for worker in range(workers):
-        dispatch.join(worker)
-    sends: list[Send] = []
-    for _ in range(ranges):
-        span = dispatch.plan(1)
-        assert span is not None
-        dispatch.offer(1, span, span.stop - span.start)
-        sends += dispatch.assign()
-    return dispatch, sends
+    return dispatch
+
+
+def planned(dispatch: Dispatch) -> Plan:
+    plan = dispatch.plan(1, 0)
+    assert plan is not None
+    return plan
+
+
+def offered(limits: Limits) -> tuple[Dispatch, int, Span]:
+    """A dispatch with one job and its first block."""
+    dispatch = opened(limits)
+    span = planned(dispatch).span
+    return dispatch, dispatch.offer(1, span, span.stop - span.start), span
 
 
 @pytest.mark.parametrize("crash_retries", [0, 1, 3])
 def test_an_item_that_ends_its_workers_is_tried_alone_and_then_blamed(crash_retries: int) -> None:
-    dispatch, (send,) = fed(Limits(1, chunksize=5, crash_retries=crash_retries, length=5), 1, 1)
-    dispatch.progress(send.range, 1)  # item 0 is done
-    blames = dispatch.lose(0, send.range, 2, is_final=False)
-    for attempt in range(crash_retries):
+    dispatch, number, span = offered(Limits(1, chunksize=5, crash_retries=crash_retries, length=5))
+    dispatch.arrive(number, Span(0, 1), 0.1)
+    blames = dispatch.lose([(number, span)], Running(1, 2), is_final=False)
+    for _ in range(crash_retries):
         assert blames == []
-        worker = attempt + 1
-        dispatch.join(worker)
-        assert dispatch.plan(1) == Span(2, 3)
+        assert planned(dispatch).span == Span(2, 3)
         number = dispatch.offer(1, Span(2, 3), 1)
-        assert dispatch.assign() == [Send(worker, number, 1)]
-        blames = dispatch.lose(worker, number, 2, is_final=False)
+        blames = dispatch.lose([(number, Span(2, 3))], Running(1, 2), is_final=False)
     assert blames == [Blame(1, 2, crash_retries + 1)]
-    assert [dispatch.plan(1), dispatch.plan(1)] == [Span(1, 2), Span(3, 5)]
+    assert [planned(dispatch).span, planned(dispatch).span] == [Span(1, 2), Span(3, 5)]
 
 
 def test_a_timeout_is_blamed_at_once() -> None:
-    dispatch, (send,) = fed(Limits(1, chunksize=3, crash_retries=5, length=3), 1, 1)
-    assert dispatch.lose(0, send.range, 1, is_final=True) == [Blame(1, 1, 1)]
+    dispatch, number, span = offered(Limits(1, chunksize=3, crash_retries=5, length=3))
+    assert dispatch.lose([(number, span)], Running(1, 1), is_final=True) == [Blame(1, 1, 1)]
 
 
-@pytest.mark.parametrize(("running", "index"), [(-1, -1), (99, 0), (1, -1)])
-def test_a_death_between_items_blames_nobody(running: int, index: int) -> None:
-    dispatch, (send,) = fed(Limits(1, chunksize=3, crash_retries=0, length=3), 1, 1)
-    assert send.range == 1
-    assert dispatch.lose(0, running, index, is_final=False) == []
-    assert dispatch.plan(1) == Span(0, 3)
+@pytest.mark.parametrize("running", [NOTHING, Running(99, 0), Running(1, -1), Running(1, 50)], ids=str)
+def test_a_death_between_items_blames_nobody(running: Running) -> None:
+    dispatch, number, span = offered(Limits(1, chunksize=3, crash_retries=0, length=3))
+    assert dispatch.lose([(number, span)], running, is_final=False) == []
+    assert planned(dispatch).span == Span(0, 3)
 
 
 def test_an_item_whose_outcome_has_arrived_is_not_blamed() -> None:
     """The board still names it when its worker is killed before the next one."""
-    dispatch, (send,) = fed(Limits(1, chunksize=3, crash_retries=0, length=3), 1, 1)
-    dispatch.progress(send.range, 2)
-    assert dispatch.lose(0, send.range, 1, is_final=True) == []
-    assert dispatch.plan(1) == Span(2, 3)
+    dispatch, number, span = offered(Limits(1, chunksize=3, crash_retries=0, length=3))
+    dispatch.arrive(number, Span(0, 2), 0.1)
+    assert dispatch.lose([(number, span)], Running(1, 1), is_final=True) == []
+    assert planned(dispatch).span == Span(2, 3)
 
 
-def test_a_chunk_that_ends_its_worker_is_split_to_find_the_guilty_item() -> None:
-    dispatch, (send,) = fed(Limits(1, chunksize=3, crash_retries=0, length=3, is_whole=True), 1, 1)
-    assert dispatch.lose(0, send.range, 0, is_final=False) == []
-    assert [dispatch.plan(1)] == [Span(0, 1)]
+def test_a_death_costs_no_more_than_was_claimed() -> None:
+    dispatch, number, _ = offered(Limits(1, crash_retries=0, length=1000))
+    assert dispatch.lose([(number, Span(3, 4)), (number, Span(7, 9))], NOTHING, is_final=False) == []
+    assert dispatch.is_open(number)
+    assert {planned(dispatch).span, planned(dispatch).span} == {Span(3, 4), Span(7, 9)}
 
 
-def test_jobs_take_turns() -> None:
-    dispatch = Dispatch()
-    for job in (1, 2):
-        dispatch.open(job, Limits(8, chunksize=1, length=4))
-        for _ in range(4):
-            span = dispatch.plan(job)
-            assert span is not None
-            dispatch.offer(job, span, 1)
-    for worker in range(4):
-        dispatch.join(worker)
-    assert Counter(send.job for send in dispatch.assign()) == {1: 2, 2: 2}
+@pytest.mark.parametrize("is_final", [False, True])
+def test_a_chunk_that_ends_its_worker_is_split_to_find_the_guilty_item(is_final: bool) -> None:
+    dispatch, number, span = offered(Limits(1, chunksize=3, crash_retries=0, length=3, is_whole=True))
+    assert dispatch.lose([(number, span)], Running(1, 0), is_final=is_final) == []
+    assert [planned(dispatch).span for _ in range(3)] == [Span(0, 1), Span(1, 2), Span(2, 3)]
 
 
-def short_job(dispatch: Dispatch, job: int, worker: int) -> None:
-    """Open a job whose ranges are known to be short, with two of them offered."""
-    dispatch.open(job, Limits(2, chunksize=1))
-    for _ in range(2):
-        span = dispatch.plan(job)
-        assert span is not None
-        number = dispatch.offer(job, span, 1)
-        if span.start == 0:
-            assert dispatch.assign() == [Send(worker, number, job)]
-            dispatch.progress(number, 1)
-            dispatch.finish(worker, number, 1e-5)
+@pytest.mark.parametrize("is_final", [False, True])
+def test_a_chunk_of_several_grains_is_not_its_first_items_fault(is_final: bool) -> None:
+    """The ledger names each grain by itself, and the board only the first item of the chunk that ran."""
+    dispatch, number, _ = offered(Limits(1, crash_retries=0, length=64, is_whole=True))
+    grains = [(number, Span(at, at + 1)) for at in range(4)]
+    assert dispatch.lose(grains, Running(1, 0), is_final=is_final) == []
 
 
-def test_short_ranges_are_given_out_one_ahead() -> None:
-    dispatch = Dispatch()
-    dispatch.join(0)
-    short_job(dispatch, 1, 0)
-    assert len(dispatch.assign()) == 1
-    span = dispatch.plan(1)
-    assert span is not None
-    dispatch.offer(1, span, 1)
-    assert len(dispatch.assign()) == 1  # a second one for the same worker
+@pytest.mark.parametrize("max_workers", [1, 3])
+@pytest.mark.parametrize("chunksize", [1, 10])
+def test_nothing_is_planned_while_enough_waits_to_be_claimed(max_workers: int, chunksize: int) -> None:
+    dispatch = opened(Limits(max_workers, chunksize))
+    enough = _AHEAD * max_workers * chunksize
+    assert dispatch.plan(1, enough) is None
+    assert not dispatch.is_hungry(1, enough)
+    assert dispatch.is_hungry(1, enough - 1)
 
 
-def test_nobody_waits_behind_a_long_range() -> None:
-    """Not even a range that is short itself: it would be done long before elsewhere."""
-    dispatch = Dispatch()
-    dispatch.join(0)
-    dispatch.open(1, Limits(1, chunksize=1))
-    span = dispatch.plan(1)
-    assert span is not None
-    number = dispatch.offer(1, span, 1)
-    assert dispatch.assign() == [Send(0, number, 1)]
-    dispatch.progress(number, 1)
-    dispatch.finish(0, number, 60.0)  # its items take a minute
-    span = dispatch.plan(1)
-    assert span is not None
-    dispatch.offer(1, span, 1)
-    dispatch.assign()
-    dispatch.join(1)
-    short_job(dispatch, 2, 1)
-    assert [send.worker for send in dispatch.assign()] == [1]
-    span = dispatch.plan(2)
-    assert span is not None
-    dispatch.offer(2, span, 1)
-    assert [send.worker for send in dispatch.assign()] == [1]
+def test_a_job_has_as_many_blocks_as_its_ledger_has_entries() -> None:
+    dispatch = opened(Limits(1, 1))
+    numbers = [dispatch.offer(1, planned(dispatch).span, 1) for _ in range(MOST_LOTS)]
+    assert dispatch.plan(1, 0) is None
+    dispatch.arrive(numbers[5], Span(5, 6), 0.1)
+    assert dispatch.plan(1, 0) is not None
 
 
-def test_ranges_grow_with_short_items_and_shrink_towards_the_end() -> None:
-    dispatch = Dispatch()
-    dispatch.open(1, Limits(2, length=10_000))
-    dispatch.join(0)
+@pytest.mark.parametrize("length", [None, 10_000, 40, 4, 1])
+def test_of_what_is_not_known_little_is_planned_and_can_be_claimed_one_by_one(length: int | None) -> None:
+    """Four items that take a minute each are to run at the same time on four workers."""
+    plan = planned(opened(Limits(4, length=length)))
+    assert plan.span.start == 0
+    assert plan.span.stop <= 256
+    assert plan.grain == 1
+
+
+def test_blocks_grow_with_short_items() -> None:
+    dispatch, length = opened(Limits(2, length=100_000)), 100_000
     sizes = []
-    while (span := dispatch.plan(1)) and span.start < 10_000:
-        span = Span(span.start, min(span.stop, 10_000))
-        if span.stop == 10_000:
-            dispatch.seal(1, 10_000)
-        number = dispatch.offer(1, span, span.stop - span.start)
-        dispatch.assign()
-        dispatch.progress(number, span.stop)
-        dispatch.finish(0, number, (span.stop - span.start) * 1e-4)
-        sizes.append(span.stop - span.start)
-    assert sum(sizes) == 10_000
-    assert sizes[0] == 1
-    assert 0.5 <= max(sizes) * 1e-4 / _TARGET <= 1
-    assert sizes[-2] < max(sizes)
+    while (plan := planned(dispatch)).span.start < length:
+        span = Span(plan.span.start, min(plan.span.stop, length))
+        size = span.stop - span.start
+        dispatch.arrive(dispatch.offer(1, span, size), span, size * 1e-4)
+        sizes.append(size)
+    assert sum(sizes) == length
+    assert 0.9 <= max(sizes) * 1e-4 / TARGET <= 5  # a block has a few claims
+    assert sizes[0] < max(sizes)
 
 
-def test_a_long_item_keeps_its_ranges_at_one() -> None:
-    dispatch, (send,) = fed(Limits(1), 1, 1)
-    dispatch.progress(send.range, 1)
-    dispatch.finish(0, send.range, 1.0)
-    assert dispatch.plan(1) == Span(1, 2)
+def test_long_items_are_claimed_one_by_one() -> None:
+    dispatch, number, span = offered(Limits(1))
+    dispatch.arrive(number, span, (span.stop - span.start) * 1.0)
+    plan = planned(dispatch)
+    assert plan.grain == 1
+    assert plan.span.stop - plan.span.start <= 5
 
 
-def test_planning_waits_for_delivery() -> None:
-    dispatch, _ = fed(Limits(1, chunksize=1, is_windowed=True), 1, 1)
-    planned = 1
-    for _ in range(100):
-        number = next(iter(dispatch._ranges))
-        dispatch.progress(number, planned)
-        dispatch.finish(0, number, 1.0)
-        span = dispatch.plan(1)
-        if span is None:
-            break
-        planned = span.stop
-        dispatch.offer(1, span, 1)
-        dispatch.assign()
-    assert planned == _AHEAD
-    dispatch.deliver(1, 1)
-    assert dispatch.plan(1) == Span(_AHEAD, _AHEAD + 1)
+@given(st.integers(1, 1000), st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 100)), max_size=8))
+def test_no_block_has_more_grains_than_its_entry(length: int, measured: list[tuple[int, float]]) -> None:
+    dispatch = opened(Limits(1, length=length))
+    for items, seconds in measured:
+        span = planned(dispatch).span
+        count = min(items, span.stop - span.start)
+        dispatch.arrive(dispatch.offer(1, span, count), Span(span.start, span.start + count), seconds)
+        plan = planned(dispatch)
+        assert -(-(plan.span.stop - plan.span.start) // plan.grain) <= MOST_GRAINS
+        dispatch.again(1, plan.span)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-3, 10.0])
+def test_a_size_that_the_user_has_fixed_stays(seconds: float) -> None:
+    dispatch = opened(Limits(3, chunksize=7))
+    for number in range(5):
+        plan = planned(dispatch)
+        assert plan == Plan(Span(7 * number, 7 * number + 7), 7)
+        dispatch.arrive(dispatch.offer(1, plan.span, 7), plan.span, seconds)
+
+
+def test_what_does_not_fit_is_planned_first_and_the_next_block_is_smaller() -> None:
+    dispatch = opened(Limits(1))
+    span = planned(dispatch).span
+    number = dispatch.offer(1, span, 10)
+    dispatch.arrive(number, Span(0, 10), 1e-5)
+    again = planned(dispatch).span
+    assert again.start == 10
+    assert again.stop - again.start < span.stop
+
+
+def test_what_is_handed_back_is_planned_before_what_is_new() -> None:
+    dispatch, number, span = offered(Limits(1, chunksize=8))
+    dispatch.arrive(number, Span(0, 3), 0.1)
+    dispatch.hand_back(number, Span(3, span.stop))
+    assert not dispatch.is_open(number)
+    assert [planned(dispatch).span, planned(dispatch).span] == [Span(3, 8), Span(8, 16)]
+
+
+def test_nothing_is_planned_beyond_the_end() -> None:
+    dispatch = opened(Limits(1, chunksize=4))
+    span = planned(dispatch).span
+    dispatch.again(1, Span(10, 12))  # the input was slow, and then ended at 2
+    dispatch.seal(1, 2)
+    dispatch.offer(1, Span(0, 2), 2)
+    assert span == Span(0, 4)
+    assert dispatch.plan(1, 0) is None
+
+
+@pytest.mark.parametrize("chunksize", [1, 100])
+def test_planning_waits_for_delivery(chunksize: int) -> None:
+    dispatch, window = opened(Limits(1, chunksize, is_windowed=True)), max(_WINDOW * chunksize, MOST_GRAINS)
+    ahead = 0
+    while plan := dispatch.plan(1, 0):
+        ahead = plan.span.stop
+        dispatch.arrive(dispatch.offer(1, plan.span, chunksize), plan.span, 1.0)
+    assert window <= ahead < window + chunksize
+    dispatch.deliver(1, chunksize)
+    assert planned(dispatch).span == Span(ahead, ahead + chunksize)
+
+
+def test_a_job_that_ends_leaves_nothing() -> None:
+    dispatch, number, span = offered(Limits(1))
+    dispatch.close(1)
+    assert not dispatch.is_open(number)
+    dispatch.hand_back(number, span)
+    assert dispatch.lose([(number, span)], Running(1, 0), is_final=True) == []

@@ -192,3 +192,126 @@ def test_a_segment_has_no_name_and_is_not_inherited() -> None:
     assert not os.get_inheritable(segment.fd)
     segment.close()
     segment.close()  # twice is once
+
+
+# --- shrunk and lent ---------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 400_000), st.floats(0, 1), st.booleans()), max_size=30))
+def test_what_is_shrunk_or_lent_keeps_its_bytes_until_it_is_released(steps: list[tuple[int, float, bool]]) -> None:
+    with an_arena() as arena:
+        lens, live = Lens(), []
+        for stamp, (size, part, is_released) in enumerate(steps, 1):
+            region = arena.allocate(size)
+            region = arena.shrink(region, int(size * part))
+            assert region.nbytes >= size * part - 1
+            arena.view(region)[:] = bytes([stamp]) * region.nbytes
+            arena.lend(region)
+            live.append((region, stamp))
+            if is_released:
+                first, _ = live.pop(0)
+                if not lens.knows(first.segment):
+                    lens.add(first.segment, os.dup(arena.descriptor(first.segment)))
+                lens.release(first)
+            for region, stamp in live:
+                assert set(arena.view(region)[8 :: max(1, region.nbytes // 50)]) <= {stamp}
+        for segment in arena.segments():
+            lens.forget(segment)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 64, 1000, 4096])
+def test_what_is_shrunk_away_is_used_again(kept: int) -> None:
+    with an_arena() as arena:
+        region = arena.shrink(arena.allocate(4096), kept)
+        rest = arena.allocate(64)
+        assert (region.offset, region.nbytes) == (0, max(64, -(-kept // 64) * 64))
+        assert rest.offset == region.nbytes
+
+
+@pytest.mark.parametrize("nbytes", [4096, 5000])
+def test_nothing_is_shrunk_that_is_small_enough(nbytes: int) -> None:
+    with an_arena() as arena:
+        region = arena.allocate(4096)
+        assert arena.shrink(region, nbytes) == region
+
+
+def test_a_region_that_is_alone_is_not_shrunk() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(8192, alone=True)
+        assert arena.shrink(region, 64) == region
+
+
+def test_a_region_that_is_lent_is_used_again_after_its_release_and_not_before() -> None:
+    with an_arena() as arena:
+        regions = [arena.allocate(1 << 18) for _ in range(4)]  # fill the first segment
+        lens = reading(arena, regions[0])
+        for region in regions:
+            arena.lend(region)
+        other = arena.allocate(1 << 18)
+        assert other.segment != regions[0].segment
+        lens.release(regions[2])
+        arena.allocate((1 << 21) - (1 << 18))  # fill the second one, where there is room
+        assert arena.allocate(1 << 18) == regions[2]
+        lens.forget(regions[0].segment)
+
+
+def test_what_is_lent_and_released_all_the_time_needs_no_new_memory() -> None:
+    with an_arena() as arena:
+        lens = reading(arena, arena.allocate(64))
+        for _ in range(2000):
+            region = arena.shrink(arena.allocate(100_000), 50_000)
+            arena.lend(region)
+            lens.release(region)
+        assert arena.segments() == [1]
+        lens.forget(1)
+
+
+@pytest.mark.parametrize("size", [LARGE, 100_000])
+def test_memory_of_a_region_that_is_alone_goes_with_its_release(size: int) -> None:
+    """At once, as the writer may sleep for long; its descriptor when the writer needs room."""
+    with an_arena() as arena:
+        region = arena.allocate(size, alone=size < LARGE)
+        arena.view(region)[:4096] = b"x" * 4096
+        arena.lend(region)
+        lens = reading(arena, region)
+        assert os.fstat(arena.descriptor(region.segment)).st_blocks * 512 >= size
+        lens.release(region)
+        assert os.fstat(arena.descriptor(region.segment)).st_blocks == 0
+        assert not lens.knows(region.segment)
+        arena.allocate(64, alone=True)
+        assert region.segment not in arena.segments()
+
+
+def test_memory_that_nobody_reads_goes_although_it_is_still_mapped() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(LARGE)
+        lens = reading(arena, region)
+        fd = os.dup(arena.descriptor(region.segment))
+        arena.free(region, is_unread=True)
+        assert os.fstat(fd).st_blocks == 0
+        os.close(fd)
+        lens.forget(region.segment)
+
+
+def test_memory_that_is_still_read_stays_until_it_is_forgotten() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(LARGE)
+        arena.view(region)[:5] = b"hello"
+        lens = reading(arena, region)
+        arena.free(region)
+        assert lens.view(region)[:5] == b"hello"
+        lens.forget(region.segment)
+
+
+def test_a_segment_may_be_reserved_in_part() -> None:
+    segment = Segment.create(1 << 20, reserved=8192)
+    assert os.fstat(segment.fd).st_blocks * 512 == 8192
+    assert len(segment.map) == 1 << 20
+    segment.close()
+
+
+@pytest.mark.parametrize("size", [LARGE, 1 << 40])
+def test_more_than_there_is_left_is_refused_before_it_is_touched(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("pocketflex._engine.shm.available_memory", lambda: LARGE - 1)
+    with an_arena() as arena, pytest.raises(OSError, match="bytes of shared memory are wanted and 33,554,432 are"):
+        arena.allocate(size)
