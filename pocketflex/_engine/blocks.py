@@ -42,7 +42,7 @@ from .shm import Arena, Region, round_up
 from .source import Taken
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
-_COLUMNS = frozenset({str, int, float, bytes, bool, type(None)})
+COLUMNS = frozenset({str, int, float, bytes, bool, type(None)})
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
 FAILURE = 1  # the tag of a failure in a table
 HEADER, ENTRY = 8, 4  # words
@@ -102,7 +102,7 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
     """
     if not isinstance(taken.items, list):
         return _write_rows(arena, taken.items, grain, limit)
-    if type(taken.items[taken.start]) in _COLUMNS and (block := _write_columns(arena, taken, grain, limit)):
+    if type(taken.items[taken.start]) in COLUMNS and (block := _write_columns(arena, taken, grain, limit)):
         return block
     items = taken.items[taken.start : taken.stop]
     if are_alike(items):

@@ -117,6 +117,8 @@ class ClaimRun:
                 return
 
     def _items(self, grain: int) -> list[Any] | Iterator[Any]:
+        if self._task.timeout is not None:
+            self._words[BEGAN] = monotonic_ns()
         self._words[INDEX] = self._next
         return self._reader.items(grain)
 
@@ -124,9 +126,8 @@ class ClaimRun:
         """Run bare calls; the loop is native."""
         task, results = self._task, self._returns.results
         function, at, first = task.call.function, 0, self._next
-        until = int((self._begun + _FLUSH) * 1e9)
         while at < len(items):
-            had = len(results)
+            had, until = len(results), int((self._told_at + _FLUSH) * 1e9)
             some = items if task.large == 0 else items[: at + max(1, _MOST_BYTES // task.large)]
             try:
                 at = native.call_each(function, some, at, results, self._words, first, until)

@@ -44,6 +44,17 @@ class _Job:
         return self.limits.chunksize or self.pace.size()
 
 
+def _joined(claimed: Iterable[tuple[int, Span]]) -> list[tuple[int, Span]]:
+    """Neighbouring spans of a block as one: what runs as a chunk is blamed as one."""
+    joined: list[tuple[int, Span]] = []
+    for number, span in sorted(claimed):
+        if joined and joined[-1][0] == number and joined[-1][1].stop == span.start:
+            joined[-1] = number, Span(joined[-1][1].start, span.stop)
+        else:
+            joined.append((number, span))
+    return joined
+
+
 class Dispatch:
     """The state of all jobs of a pool."""
 
@@ -59,7 +70,7 @@ class Dispatch:
     def is_hungry(self, job: int, unclaimed: int) -> bool:
         """Whether there is a span to plan: few items wait to be claimed, and there are items to send."""
         state = self._jobs[job]
-        if state.lots >= MOST_LOTS or unclaimed >= _AHEAD * state.limits.max_workers * state.share():
+        if state.lots >= MOST_LOTS or (state.lots and unclaimed >= _AHEAD * state.limits.max_workers * state.share()):
             return False
         return bool(state.again) or not (state.is_sealed or self._is_window_full(state))
 
@@ -135,7 +146,7 @@ class Dispatch:
             is_final: Whether the item is blamed at once (a timeout) or may be tried again (a crash).
         """
         blames: list[Blame] = []
-        for number, span in claimed:
+        for number, span in _joined(claimed):
             lot = self._lots.get(number)
             if lot is None:
                 continue
@@ -157,7 +168,8 @@ class Dispatch:
         """Items in the next block: what a worker claims at a time, more where they can be shared out."""
         if state.limits.chunksize:
             return state.limits.chunksize
-        return min(_SHARES * state.pace.size(), state.pace.room)
+        shares = _SHARES if state.pace.is_known else 1  # the first ones can be claimed item by item
+        return min(shares * state.pace.size(), state.pace.room)
 
     @staticmethod
     def _grain(state: _Job, size: int) -> int:

@@ -247,7 +247,7 @@ class Pool:
 
     def _finish(self, job: PoolJob, number: int) -> None:
         """Give a block's memory back when all its items are settled and nothing refers to them."""
-        if self._dispatch.is_open(number):
+        if self._dispatch.is_open(number) or number not in job.blocks:
             return
         job.ledger.forget(number)
         if not job.blocks[number].holders:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import failures, native
-from .blocks import ENTRY, HEADER, Block, Watch, encode_results, write_head
+from .blocks import COLUMNS, ENTRY, HEADER, Block, Watch, encode_results, write_head
 from .failures import FailureRecord
 from .shm import Arena, Region
 
@@ -43,6 +43,8 @@ class Returns:
         self.pack()
         if self._columns.count:
             yield self._columns.finish()
+        else:
+            self._columns.discard()
         if self.results:
             results, failed = self.results, self.failed
             try:
@@ -71,9 +73,8 @@ class _Columns:
 
     def add(self, results: list[Any]) -> bool:
         """Write results and clear the list, if they make a column; False if there is no room."""
-        if self._region is None:
-            self._region = self._arena.allocate(_FIRST + _ROOM)
-            self._view = self._arena.view(self._region)
+        if type(results[0]) not in COLUMNS or not self._has_region():
+            return True
         if len(self._table) == ENTRY * _MOST_GRAINS:
             return False
         form, nbytes = native.encode(results, 0, len(results), self._view, self._at)
@@ -83,6 +84,22 @@ class _Columns:
             self.count += len(results)
             results.clear()
         return form >= 0
+
+    def _has_region(self) -> bool:
+        if self._region is None:
+            try:
+                self._region = self._arena.allocate(_FIRST + _ROOM)
+            except OSError:  # whoever writes the results in another way finds out, and tells
+                return False
+            self._view = self._arena.view(self._region)
+        return True
+
+    def discard(self) -> None:
+        """Give back the memory in which nothing was written."""
+        if self._region is not None:
+            self._arena.free(self._region)
+            self._region = None
+            self._clear()
 
     def finish(self) -> Block:
         """The block."""

@@ -119,10 +119,10 @@ class Worker:
         self._let_go()
 
     def _let_go(self) -> None:
-        for job, block, reader in self._held:
-            if not reader.is_held():
-                self._desk.tell(Record(Told.LET_GO, job, block))
-        self._held = [held for held in self._held if held[2].is_held()]
+        still = [held for held in self._held if held[2].is_held()]
+        for job, block in {held[:2] for held in self._held} - {held[:2] for held in still}:
+            self._desk.tell(Record(Told.LET_GO, job, block))
+        self._held = still
 
     def _rest(self) -> None:
         words = self._desk.words

@@ -192,8 +192,7 @@ class Events(RuleBasedStateMachine):
         for number, lot in sorted(self.lots.items()):
             if None in lot.owners:
                 first = stop = lot.owners.index(None)
-                most = 1 if self.jobs[lot.job].limits.is_whole else grains  # of several: a test of its own below
-                while stop < len(lot.owners) and lot.owners[stop] is None and stop - first < most:
+                while stop < len(lot.owners) and lot.owners[stop] is None and stop - first < grains:
                     lot.owners[stop] = worker
                     stop += 1
                 start = lot.items(first, stop).start
@@ -422,6 +421,8 @@ def test_a_chunk_of_several_grains_is_not_its_first_items_fault(is_final: bool) 
 def test_nothing_is_planned_while_enough_waits_to_be_claimed(max_workers: int, chunksize: int) -> None:
     dispatch = opened(Limits(max_workers, chunksize))
     enough = _AHEAD * max_workers * chunksize
+    assert dispatch.is_hungry(1, enough)  # there is no block, whatever a dead worker has left in the counts
+    dispatch.offer(1, planned(dispatch).span, chunksize)
     assert dispatch.plan(1, enough) is None
     assert not dispatch.is_hungry(1, enough)
     assert dispatch.is_hungry(1, enough - 1)
