@@ -42,6 +42,9 @@ def copy_arrays(arrays: list[Any], room: memoryview, at: int) -> None:
     import numpy as np
 
     first = arrays[0]
+    if first.dtype.kind == "V":  # concatenate would leave out what is between the fields
+        arrays = [array.reshape(-1).view("u1") for array in arrays]
+        first = arrays[0]
     if first.size:
         flat = np.frombuffer(room, first.dtype, len(arrays) * first.size, at)
         np.concatenate(arrays, out=flat.reshape(len(arrays) * first.shape[0], *first.shape[1:]))

@@ -141,7 +141,8 @@ class ResultReader(_Reader):
             results += scalars
         elif place.form == Form.ARRAYS:
             rows = self._rows(place, place.length, place.nbytes)
-            results.extend(rows if place.nbytes >= _SMALL * place.length else [row.copy() for row in rows])
+            is_small = place.nbytes < _SMALL * place.length and rows.dtype.kind != "V"  # their copy has no padding
+            results.extend([row.copy() for row in rows] if is_small else rows)
         else:
             self._read_entries(place, results, failed)
 
