@@ -11,31 +11,31 @@ names. One and the same flow runs under six models, chosen by one word:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from .async_node import AsyncBatchNode, AsyncNode, AsyncParallelBatchNode
-from .batch_flow import AsyncBatchFlow, AsyncFlow, AsyncParallelBatchFlow, BatchFlow, ParallelBatchFlow
-from .batch_node import BatchNode, ParallelBatchNode
-from .errors import (
-    BackendUnavailableError,
-    FlowError,
-    ItemTimeoutError,
-    OptionError,
-    PayloadError,
-    PocketflexError,
-    RemoteError,
-    UnknownActionError,
-    WorkerDiedError,
-)
-from .flow import Flow, branch, linear, with_error_handling
-from .models import run, run_batch, run_parallel_batch
-from .node import BaseNode, Node
-from .options import BatchOptions
-from .outcome import Failure, Value
-from .parallel import parallel_imap, parallel_map, shutdown
 
 if TYPE_CHECKING:
     from .aio import run_async, run_async_batch, run_async_parallel_batch
+    from .async_node import AsyncBatchNode, AsyncNode, AsyncParallelBatchNode
+    from .batch_flow import AsyncBatchFlow, AsyncFlow, AsyncParallelBatchFlow, BatchFlow, ParallelBatchFlow
+    from .batch_node import BatchNode, ParallelBatchNode
+    from .errors import (
+        BackendUnavailableError,
+        FlowError,
+        ItemTimeoutError,
+        OptionError,
+        PayloadError,
+        PocketflexError,
+        RemoteError,
+        UnknownActionError,
+        WorkerDiedError,
+    )
+    from .flow import Flow, branch, linear, with_error_handling
+    from .models import run, run_batch, run_parallel_batch
+    from .node import BaseNode, Node
+    from .options import BatchOptions
+    from .outcome import Failure, Value
+    from .parallel import parallel_imap, parallel_map, shutdown
 
 __version__ = "0.1.0"
 
@@ -79,16 +79,30 @@ __all__ = [
     "with_error_handling",
 ]
 
-_LAZY = ("run_async", "run_async_batch", "run_async_parallel_batch")  # asyncio costs 30 ms to import
+# Where each name comes from. All are imported at their first use: the spawner of the worker processes
+# imports this package too, and would wait 40 ms for flows that it never runs.
+_HOMES = {
+    "aio": ("run_async", "run_async_batch", "run_async_parallel_batch"),
+    "async_node": ("AsyncBatchNode", "AsyncNode", "AsyncParallelBatchNode"),
+    "batch_flow": ("AsyncBatchFlow", "AsyncFlow", "AsyncParallelBatchFlow", "BatchFlow", "ParallelBatchFlow"),
+    "batch_node": ("BatchNode", "ParallelBatchNode"),
+    "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "flow": ("Flow", "branch", "linear", "with_error_handling"),
+    "models": ("run", "run_batch", "run_parallel_batch"),
+    "node": ("BaseNode", "Node"),
+    "options": ("BatchOptions",),
+    "outcome": ("Failure", "Value"),
+    "parallel": ("parallel_imap", "parallel_map", "shutdown"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from . import aio
-
-        return getattr(aio, name)
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__} - {"import_module"})

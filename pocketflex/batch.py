@@ -13,6 +13,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
 
+from .assembly import Assembly
 from .executors import find_executor
 from .executors.base import Job, Run
 from .observe.progress import Bar, open_bar
@@ -32,21 +33,21 @@ class Batch:
             OptionError, BackendUnavailableError, PayloadError: The job cannot run with these options.
         """
         self._length = known_length(job.items)
-        self._job = replace(job, items=check_items(job.items, job.label))
+        self._job = replace(job, items=check_items(job.items, job.label), is_array=options.output == "array")
         self._options = options
         self._run: Run = find_executor(options.executor).start(self._job, options)
         self._record = BatchRecord(job.label, self._run.workers)
         if report is not None:
             report.batches.append(self._record)
 
-    def results(self) -> list[Any]:
-        """Run all items and return their results as `on_error` says."""
-        settlement, collected = self._settlement(), list[Any]()
+    def results(self) -> Any:
+        """Run all items and return their results as `on_error` and `output` say."""
+        settlement, assembly = self._settlement(), Assembly(self._options, self._job.label)
         with closing(self._observe()) as runs:
             for run in runs:
-                collected += settlement.take(run)
+                assembly.add(settlement.take(run))
         settlement.close()
-        return collected
+        return assembly.finish()
 
     def stream(self) -> Iterator[list[Any]]:
         """Yield results in runs as they come; closing the generator stops the job.

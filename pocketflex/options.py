@@ -32,6 +32,9 @@ class BatchOptions:
         progress: Show a progress bar that counts items; needs tqdm.
         executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
         crash_retries: How often an item is tried again after it has ended its worker process.
+        output: What the results come in: a `list`, or one ndarray (`array`) with a row for each item,
+            where they are numbers or arrays of one shape. Numbers are then not made into Python
+            objects one by one.
     """
 
     max_workers: int | None = None
@@ -43,6 +46,7 @@ class BatchOptions:
     progress: bool = False
     executor: Any = "processes"  # a name, or any object that satisfies executors.base.Executor
     crash_retries: int = 1
+    output: str = "list"
 
     def __post_init__(self) -> None:
         for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
@@ -54,6 +58,10 @@ class BatchOptions:
         for name in ("ordered", "progress"):
             if not isinstance(getattr(self, name), bool):
                 self._refuse(name, "True or False")
+        if self.output not in ("list", "array"):
+            self._refuse("output", "'list' or 'array'")
+        if self.output == "array" and self.on_error == "collect":
+            raise OptionError("output='array' has no place for a failure: use on_error='raise' or 'skip'")
         if not isinstance(self.executor, str) and not callable(getattr(self.executor, "start", None)):
             self._refuse("executor", "'processes', 'serial', 'threads' or an object with a `start` method")
 

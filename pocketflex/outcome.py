@@ -55,13 +55,14 @@ class Outcomes:
 
     Attributes:
         start: Index of the first item.
-        results: One entry an item: its result, or its `Failure`.
+        results: One entry an item: its result, or its `Failure`. Where the job allows it and none has
+            failed, an ndarray with a row for each item.
         failures: The failures among them, lowest index first. A result that merely is a `Failure`
             object, because the user's function returned one, is not listed here.
     """
 
     start: int
-    results: list[Any]
+    results: Any
     failures: tuple[Failure, ...] = ()
 
     @classmethod
@@ -125,7 +126,7 @@ class Settlement:
         self._seen = 0
         self._skipped: list[Failure] = []
 
-    def take(self, run: Outcomes) -> list[Any]:
+    def take(self, run: Outcomes) -> Any:
         """The results of a run of outcomes; raises what a failed item raised if that is wanted."""
         self._seen += len(run.results)
         if not run.failures:
@@ -154,7 +155,7 @@ class Settlement:
         )  # fmt: skip
 
 
-def settle(outcomes: Outcomes, on_error: OnError, label: str) -> list[Any]:
+def settle(outcomes: Outcomes, on_error: OnError, label: str) -> Any:
     """The results of a whole batch, as `Settlement` says."""
     settlement = Settlement(on_error, label)
     results = settlement.take(outcomes)

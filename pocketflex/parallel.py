@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .batch import Batch
+from .errors import OptionError
 from .executors.base import Job
 from .options import BatchOptions
 from .retry import Call
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], **options: Any) -> list[Result]:
+@overload
+def parallel_map(
+    function: Callable[[Item], Any], items: Iterable[Item], *, output: Literal["array"], **options: Any
+) -> NDArray[Any]: ...
+@overload
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], **options: Any) -> list[Result]: ...
+def parallel_map(function: Callable[[Item], Any], items: Iterable[Item], **options: Any) -> Any:
     """Call `function` with each item in worker processes, and return the results in order.
 
     Like ``list(map(function, items))`` on all cores. Functions of ``__main__``, notebooks, lambdas
@@ -26,8 +36,9 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], **op
         **options: Fields of `BatchOptions`.
 
     Returns:
-        One result an item, in input order; under ``on_error="collect"`` a `Failure` in the place of
-        each item that failed; under ``on_error="skip"`` only what succeeded.
+        A list of one result an item, in input order; under ``output="array"`` an ndarray with a row for
+        each. Under ``on_error="collect"`` a `Failure` in the place of each item that failed; under
+        ``on_error="skip"`` only what succeeded.
 
     Raises:
         Exception: Under ``on_error="raise"`` what the failed item with the lowest index raised: the
@@ -42,6 +53,8 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], **op
         >>> import pocketflex as pf
         >>> pf.parallel_map(lambda x: x * x, range(5))
         [0, 1, 4, 9, 16]
+        >>> pf.parallel_map(lambda x: x * x, range(5), output="array")
+        array([ 0,  1,  4,  9, 16])
     """
     job = Job(_call(function), items, _label("parallel_map", function))
     return Batch(job, BatchOptions.resolve(options)).results()
@@ -77,7 +90,10 @@ def parallel_imap(
         >>> squares.close()
     """
     job = Job(_call(function), items, _label("parallel_imap", function), is_streamed=True)
-    batch = Batch(job, BatchOptions.resolve(options))
+    resolved = BatchOptions.resolve(options)
+    if resolved.output != "list":
+        raise OptionError(f"output={resolved.output!r}: parallel_imap yields one result after the other")
+    batch = Batch(job, resolved)
     return (result for results in batch.stream() for result in results)
 
 

@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "engine": ("_engine", "_engine.*"),
     "executors": ("executors", "executors.*"),
     "observe": ("observe", "observe.*"),
-    "batch": ("batch",),
+    "batch": ("batch", "assembly"),
     "drive": ("drive",),
     "models": ("models",),
     "parallel": ("parallel",),
@@ -86,7 +86,6 @@ DOORS: dict[tuple[str, str], str] = {
     ("async_node", "aio"): "node.run_async(shared), the same awaited",
     ("flow", "draw"): "flow.to_mermaid() and flow._repr_html_()",
     ("parallel", "_engine.home"): "pf.shutdown(); at the top it would load the engine with the package",
-    ("", "aio"): "the async models are lazy: asyncio costs 30 ms",
     ("cli", "aio"): "the async models are lazy: asyncio costs 30 ms",
 }
 SOLE_IMPORTERS = {

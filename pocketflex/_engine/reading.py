@@ -13,6 +13,7 @@ from . import native, payload
 from .blocks import ENTRY, FAILURE, HEADER, Form
 from .shm import Region
 
+_ARRAY_TYPES = {1: "i8", 2: "f8", 7: "?"}  # the columns that are arrays already: of int, float, bool
 _SMALL = 4096  # bytes; the copy of a smaller array costs less than the memory that a view of it holds
 
 
@@ -135,6 +136,25 @@ class ResultReader(_Reader):
         finally:
             self._leave()
         return results, failed
+
+    def array(self) -> Any:
+        """The results as an ndarray with a row for each; None, and nothing is read, where they are not of one form."""
+        forms = {place.form for place in self._places}
+        if len(forms) > 1 or not forms <= _ARRAY_TYPES.keys() | {Form.ARRAYS}:
+            return None
+        import numpy as np
+
+        try:
+            return np.concatenate([self._as_rows(place) for place in self._places])
+        finally:
+            self._leave()
+
+    def _as_rows(self, place: _Place) -> Any:
+        if place.form == Form.ARRAYS:
+            return self._rows(place, place.length, place.nbytes)
+        import numpy as np
+
+        return np.frombuffer(self._bytes, _ARRAY_TYPES[place.form], place.length, place.at)
 
     def _read_grain(self, place: _Place, results: list[Any], failed: dict[int, Any]) -> None:
         if (scalars := self._scalars(place)) is not None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, cast
 
+from ..assembly import Assembly
 from ..batch import known_length
 from ..errors import ItemTimeoutError
 from ..observe.progress import open_bar
@@ -33,8 +34,8 @@ from .feed import END, NOWHERE, Feed, Pace, Tally
 from .tasks import attempt_item, end_all
 
 
-async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: BatchRecord) -> list[Any]:
-    """Await `call` for each of `items` and return the results as `on_error` says.
+async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: BatchRecord) -> Any:
+    """Await `call` for each of `items` and return the results as `on_error` and `output` say.
 
     Args:
         call: What is done with each item.
@@ -55,7 +56,9 @@ async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: 
     failures = tuple(sorted(batch.failures, key=lambda failure: failure.index))
     if batch.pace.feed_error is not None and not (failures and options.on_error == "raise"):
         raise batch.pace.feed_error
-    return settle(Outcomes(0, batch.results, failures), cast(OnError, options.on_error), record.label)
+    assembly = Assembly(options, record.label)
+    assembly.add(settle(Outcomes(0, batch.results, failures), cast(OnError, options.on_error), record.label))
+    return assembly.finish()
 
 
 @dataclass(slots=True, eq=False)

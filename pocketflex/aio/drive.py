@@ -67,7 +67,7 @@ async def _capture(function: Callable[..., Any], *args: Any) -> Outcome:
         return Failure(0, error)
 
 
-async def _await_batch(command: ForEach | Runs, setting: Setting) -> list[Any]:
+async def _await_batch(command: ForEach | Runs, setting: Setting) -> Any:
     options = BatchOptions.resolve(setting.given, command.node)
     if not setting.is_spread(command):
         options = replace(options, max_concurrency=1)
@@ -96,7 +96,7 @@ class ThreadedBatch:
         self._is_cancelled = False
         self._lock = Lock()  # or a cancel between the start of the batch and its assignment would be lost
 
-    def results(self) -> list[Any]:
+    def results(self) -> Any:
         """Begin the batch and return its results."""
         with self._lock:
             if self._is_cancelled:

@@ -26,12 +26,14 @@ class Job:
         label: Names the work in messages, such as ``node Parse``.
         is_streamed: Whether outcomes are consumed as they come, so that only a bounded number of
             them may wait for a slow item before them; otherwise all of them are kept anyway.
+        is_array: Whether the results of neighbouring items may come as an ndarray with a row for each.
     """
 
     call: Call
     items: Iterable[Any]
     label: str
     is_streamed: bool = False
+    is_array: bool = False
 
 
 class Run(Protocol):

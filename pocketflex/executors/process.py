@@ -58,6 +58,7 @@ class ProcessRun:
     def __init__(self, job: Job, options: BatchOptions) -> None:
         self.workers = options.max_workers or usable_cpus()
         self._label = job.label
+        self._is_array = job.is_array
         self._options = options
         self._source = Source(job.items)
         self._limits = Limits(
@@ -82,7 +83,7 @@ class ProcessRun:
         pool = shared_pool()
         job = pool.open(self._limits, surroundings(self.workers), self._pickled, self._options.timeout)
         try:
-            self._owner = Owner(pool, job, self._source, self._label)
+            self._owner = Owner(pool, job, self._source, self._label, self._is_array)
             if self._is_cancelled:
                 return
             yield from self._owner.outcomes(self._options.ordered)
@@ -93,7 +94,8 @@ class ProcessRun:
 class Owner:
     """What the owning thread does: feed items, collect outcomes, put them in order."""
 
-    def __init__(self, pool: Pool, job: PoolJob, source: Source, label: str) -> None:
+    def __init__(self, pool: Pool, job: PoolJob, source: Source, label: str, is_array: bool) -> None:
+        self._is_array = is_array
         self._pool = pool
         self._job = job
         self._source = source
@@ -181,7 +183,10 @@ class Owner:
     def _read(self, news: Arrived) -> Outcomes:
         record, lens = news.record, news.transport.lens
         memory = news.transport.memory(record.region)
-        results, failed = ResultReader(record.region, memory, lambda: lens.release(record.region)).read()
+        reader = ResultReader(record.region, memory, lambda: lens.release(record.region))
+        if self._is_array and (rows := reader.array()) is not None:
+            return Outcomes(record.start, rows)
+        results, failed = reader.read()
         start = record.start
         failures = [_failure(start + position, record) for position, record in failed.items()]
         for failure in failures:
