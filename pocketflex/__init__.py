@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .node import BaseNode, Node
     from .options import BatchOptions
     from .outcome import Failure, Value
-    from .parallel import parallel_imap, parallel_map, shutdown
+    from .parallel import parallel_imap, parallel_map, share, shutdown
 
 __version__ = "0.1.0"
 
@@ -75,6 +75,7 @@ __all__ = [
     "run_async_parallel_batch",
     "run_batch",
     "run_parallel_batch",
+    "share",
     "shutdown",
     "with_error_handling",
 ]
@@ -92,7 +93,7 @@ _HOMES = {
     "node": ("BaseNode", "Node"),
     "options": ("BatchOptions",),
     "outcome": ("Failure", "Value"),
-    "parallel": ("parallel_imap", "parallel_map", "shutdown"),
+    "parallel": ("parallel_imap", "parallel_map", "share", "shutdown"),
 }
 
 

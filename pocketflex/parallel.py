@@ -97,6 +97,32 @@ def parallel_imap(
     return (result for results in batch.stream() for result in results)
 
 
+def share(array: Any) -> Any:
+    """Put an array into shared memory, once: calls then take its rows from there without a copy.
+
+    Args:
+        array: An ndarray, or what `numpy.asarray` makes one of; its bytes are copied.
+
+    Returns:
+        An ndarray of the same dtype and shape, in C order. It is used like any other; as the items of a
+        batch, itself or consecutive rows of it, its rows reach the workers as read-only views. Changes
+        made here are seen by items that run later. Its memory goes with the last reference to it.
+
+    Raises:
+        TypeError: The dtype has objects.
+        OSError: There is not enough memory.
+
+    Example:
+        >>> import numpy as np, pocketflex as pf
+        >>> rows = pf.share(np.arange(6.0).reshape(3, 2))
+        >>> pf.parallel_map(lambda row: float(row.sum()), rows)
+        [1.0, 5.0, 9.0]
+    """
+    from ._engine.shared import share
+
+    return share(array)
+
+
 def shutdown() -> None:
     """End the warm worker processes of this process, now instead of at its end.
 

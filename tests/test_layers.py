@@ -67,7 +67,8 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("shm", "failures", "dispatch", "source", "twin_ledger", "twin_columns"),
     ("twin",),
     ("native",),
-    ("board", "blocks", "ledger", "transport"),
+    ("board", "ledger", "shared"),
+    ("blocks", "transport"),
     ("reading", "returns", "socket_transport", "loading"),
     ("claims",),
     ("worker",),
@@ -86,6 +87,7 @@ DOORS: dict[tuple[str, str], str] = {
     ("async_node", "aio"): "node.run_async(shared), the same awaited",
     ("flow", "draw"): "flow.to_mermaid() and flow._repr_html_()",
     ("parallel", "_engine.home"): "pf.shutdown(); at the top it would load the engine with the package",
+    ("parallel", "_engine.shared"): "pf.share(); the same",
     ("cli", "aio"): "the async models are lazy: asyncio costs 30 ms",
 }
 SOLE_IMPORTERS = {

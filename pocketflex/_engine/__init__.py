@@ -14,6 +14,7 @@ The files in the order of an item's life:
 
     source            the input, read as needed, readable again after a crash
     blocks            items to bytes: a header, a table, and grains that stand alone; arrays knows numpy
+      shared          arrays that the user has put in shared memory, whose rows are not copied
     payload           one object to a pickle; the only importer of cloudpickle
       failures        exceptions that are sure to load in the parent
     shm               arenas: memory without a name, written by one side and read by the other

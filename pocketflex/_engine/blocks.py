@@ -16,6 +16,8 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
     ROWS       rows of an ndarray without objects;      the rows, C order; dtype, shape of a row and
     ARRAYS     a list of ndarrays of one form           whether they may be written to in the notes
     PICKLED    everything else, and failures            table | pickles | buffers
+    SHARED     rows of an array that `share` has made   none here: the offset is that in the array's segment,
+                                                        whose number the notes have besides what ROWS have
 
 The table of a PICKLED grain: for each entry its tag (0 value, 1 failure), the end of its pickle and
 the end of its list of buffers; then for each buffer its offset and length, all counted from the
@@ -35,10 +37,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
-from . import native, payload
+from . import native, payload, shared
 from .arrays import are_alike, copy_array, copy_arrays
 from .failures import FailureRecord
-from .shm import Arena, Region, round_up
+from .shm import Arena, Region, Segment, round_up
 from .source import Taken
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
@@ -55,6 +57,7 @@ class Form(IntEnum):
     ROWS = 17
     ARRAYS = 18
     PICKLED = 19
+    SHARED = 20
 
 
 class Grain(NamedTuple):
@@ -67,10 +70,11 @@ class Grain(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block in memory: where it is, and how many entries it has."""
+    """A block in memory: where it is, how many entries it has, and the segments that it refers to."""
 
     region: Region
     length: int
+    refers_to: tuple[int, ...] = ()
 
 
 class EncodingFailed(Exception):
@@ -158,10 +162,28 @@ def write_head(view: memoryview, table: array[int], notes_at: int, notes_nbytes:
 
 
 def _write_rows(arena: Arena, rows: Any, grain: int, limit: int) -> Block:
+    if found := shared.find(rows):
+        return _refer(arena, rows, grain, *found)
     count = max(1, min(len(rows), limit // max(rows.nbytes // len(rows), 1)))
     parts = [rows[at : min(at + grain, count)] for at in range(0, count, grain)]
     grains = [Grain(Form.ROWS, ((0, part),), part.nbytes, len(part)) for part in parts]
     return write_grains(arena, grains, _note_form(rows), is_dense=True)
+
+
+def _refer(arena: Arena, rows: Any, grain: int, segment: Segment, offset: int) -> Block:
+    """A block of rows that are in shared memory already."""
+    number, row = arena.adopt(segment), rows.nbytes // len(rows)
+    table = array("q")
+    for start in range(0, len(rows), grain):
+        length = min(grain, len(rows) - start)
+        table.extend((Form.SHARED, offset + start * row, length * row, length))
+    notes = pickle.dumps((rows.dtype, rows.shape, False, number))
+    notes_at = 8 * (HEADER + len(table))
+    region = arena.allocate(notes_at + len(notes))
+    view = arena.view(region)
+    write_head(view, table, notes_at, len(notes))
+    view[notes_at : notes_at + len(notes)] = notes
+    return Block(region, len(rows), (number,))
 
 
 def _stack(arrays: list[Any]) -> Grain:

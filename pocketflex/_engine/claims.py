@@ -67,7 +67,7 @@ class Task:
     def read(self, entry: Entry, transport: Transport) -> ItemReader:
         """The reader of a block."""
         if self._reader is None or self._reader[0] != entry.number:
-            self._reader = entry.number, ItemReader(entry.region, transport.memory(entry.region))
+            self._reader = entry.number, ItemReader(entry.region, transport.memory)
         return self._reader[1]
 
 

@@ -38,7 +38,7 @@ from .retired import GRACE, Retired
 from .shm import Arena
 from .socket_transport import store_parcel
 from .staff import Staff
-from .transport import LoadFailed, Surroundings
+from .transport import Forget, LoadFailed, Surroundings
 from .turn import Turn
 
 
@@ -89,6 +89,9 @@ class Pool:
         with self._turn.hold():
             if self._is_closed:
                 raise WorkerDiedError("the worker pool was shut down while the call began")
+            for segment in self.arena.gone():
+                for member in self._crew:
+                    member.transport.put_off(Forget(segment))
             job = PoolJob(next(self._numbers), limits, terms, ledger)
             self._jobs[job.number] = job
             self._dispatch.open(job.number, limits)
@@ -116,7 +119,7 @@ class Pool:
             job.blocks[number] = Lent(block.region)
             for member in job.members.values():
                 with suppress(Disconnected):  # its end is about to be reported
-                    member.transport.introduce(block.region.segment)
+                    member.transport.introduce(block.region.segment, *block.refers_to)
             job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region))
             self._ring(job, -(-block.length // grain))
         if job.terms.timeout is not None:
@@ -228,7 +231,7 @@ class Pool:
             if record.kind == Told.DROPPED:
                 self._retired.let_go(record.job, member.slot)
             if record.nbytes:
-                member.transport.memory(record.region)
+                member.transport.memory(record.segment)
                 member.transport.lens.release(record.region)
             return
         span = Span(record.start, record.stop)
@@ -272,7 +275,7 @@ class Pool:
         self._dispatch.close(job.number)
         for news in job.inbox:
             if isinstance(news, Arrived):
-                news.transport.memory(news.record.region)
+                news.transport.memory(news.record.segment)
                 news.transport.lens.release(news.record.region)
         self._retired.add(job)
 

@@ -58,11 +58,19 @@ class _Reader:
 
     def _rows(self, first: _Place, count: int, nbytes: int) -> Any:
         """So many rows of a block from its grain `first` on, as one array."""
-        dtype, shape, is_writable = pickle.loads(self._notes)
-        shape = (count, *shape[1:]) if first.form == Form.ROWS else (count, *shape)
-        rows = self._base()[first.at : first.at + nbytes].view(dtype).reshape(shape)
+        dtype, shape, is_writable, *segment = pickle.loads(self._notes)
+        shape = (count, *shape) if first.form == Form.ARRAYS else (count, *shape[1:])
+        rows = (
+            (self._elsewhere(*segment) if segment else self._base())[first.at : first.at + nbytes]
+            .view(dtype)
+            .reshape(shape)
+        )
         rows.flags.writeable = is_writable
         return rows
+
+    def _elsewhere(self, segment: int) -> Any:
+        """The bytes of a segment that a block refers to; a shared array, which nobody writes to."""
+        raise NotImplementedError
 
     def _entries(self, place: _Place, buffer: Callable[[int, int], Any]) -> _Entries:
         if self._classes is None:
@@ -78,6 +86,16 @@ class ItemReader(_Reader):
     written again. The memory must not be used for anything else while a view lives, which
     `is_held` tells.
     """
+
+    def __init__(self, region: Region, memory: Callable[[int], Any]) -> None:
+        """Read a block; `memory` gives the mapping of a segment."""
+        super().__init__(region, memory(region.segment))
+        self._segments = memory
+
+    def _elsewhere(self, segment: int) -> Any:
+        import numpy as np
+
+        return np.frombuffer(self._segments(segment), np.uint8)
 
     @property
     def segment(self) -> int:
@@ -104,7 +122,7 @@ class ItemReader(_Reader):
     def sequence(self, first: int, stop: int) -> Any:
         """All items of some grains: a list, or a single ndarray where they are the rows of one."""
         places = self._places[first:stop]
-        if places[0].form == Form.ROWS:
+        if places[0].form in (Form.ROWS, Form.SHARED):
             return self._rows(places[0], sum(p.length for p in places), sum(p.nbytes for p in places))
         return [item for grain in range(first, stop) for item in self.items(grain)]
 

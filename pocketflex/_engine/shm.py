@@ -30,6 +30,7 @@ from collections import deque
 from itertools import count
 from threading import Lock
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from .packets import lift
 
@@ -114,6 +115,8 @@ class Arena:
         self._holes: dict[int, list[tuple[int, int]]] = {}  # segment -> sorted (offset, nbytes)
         self._freed: deque[Region] = deque()
         self._lent: list[Region] = []
+        self._adopted: WeakValueDictionary[int, Segment] = WeakValueDictionary()
+        self._seen: set[int] = set()  # numbers of adopted segments
         self._numbers = count(1)
         self._lock = Lock()
 
@@ -159,9 +162,26 @@ class Arena:
         """The numbers of all segments."""
         return list(self._segments)
 
+    def adopt(self, segment: Segment) -> int:
+        """Let readers of this arena read a segment that is somebody else's; returns its number here."""
+        with self._lock:
+            for number, known in self._adopted.items():
+                if known is segment:
+                    return number
+            number = next(self._numbers)
+            self._adopted[number] = segment
+            self._seen.add(number)
+            return number
+
+    def gone(self) -> set[int]:
+        """The adopted segments that have gone since the last call."""
+        gone = self._seen - set(self._adopted)
+        self._seen -= gone
+        return gone
+
     def descriptor(self, segment: int) -> int:
         """The file descriptor to send to a reader that has not seen this segment."""
-        return self._segments[segment].fd
+        return (self._segments.get(segment) or self._adopted[segment]).fd
 
     def free(self, region: Region, *, is_unread: bool = False) -> None:
         """Take a region back.
@@ -234,13 +254,13 @@ class Lens:
         """Map a segment that the peer has sent for the first time."""
         self._segments[segment] = Segment(fd, os.fstat(fd).st_size)
 
-    def source(self, region: Region) -> mmap.mmap:
-        """The mapping that a region lies in."""
-        return self._segments[region.segment].map
+    def source(self, segment: int) -> mmap.mmap:
+        """The mapping of a segment."""
+        return self._segments[segment].map
 
     def view(self, region: Region) -> memoryview:
         """The bytes of a region."""
-        return memoryview(self.source(region))[region.offset : region.offset + region.nbytes]
+        return memoryview(self.source(region.segment))[region.offset : region.offset + region.nbytes]
 
     def private(self, region: Region) -> mmap.mmap:
         """A copy-on-write mapping of a region that is alone: memory is shared until it is written to."""
@@ -255,7 +275,7 @@ class Lens:
 
         The memory of one that has a segment of its own goes at once: the peer may sleep for long.
         """
-        mapping = self.source(region)
+        mapping = self.source(region.segment)
         if region.is_alone:
             mapping.madvise(mmap.MADV_REMOVE)  # what is removed reads as zeros, the word included
             self.forget(region.segment)

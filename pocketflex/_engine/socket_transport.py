@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .packets import receive_packet, send_packet
-from .shm import Arena, Lens, Region, round_up
+from .shm import Arena, Lens, round_up
 from .transport import Forget, Message, Parcel, Ring, Surroundings
 
 _RING = b"\0"
@@ -63,12 +63,12 @@ class SocketTransport:
                 return None
         return self._inbox.popleft()
 
-    def memory(self, region: Region) -> Any:
+    def memory(self, segment: int) -> Any:
         """The mapping of the other side's segment; what introduces it may still wait to be received."""
-        while not self.lens.knows(region.segment):
+        while not self.lens.knows(segment):
             if not self._pull(block=False):
                 break
-        return self.lens.source(region)
+        return self.lens.source(segment)
 
     def _pull(self, *, block: bool) -> bool:
         received = receive_packet(self._socket, block=block)

@@ -125,8 +125,8 @@ class Transport(Protocol):
             Disconnected: The other side is gone and everything it sent has been read.
         """
 
-    def memory(self, region: Region) -> Any:
-        """The mapping in which a region of the other side lies, which it has introduced."""
+    def memory(self, segment: int) -> Any:
+        """The mapping of a segment of the other side, which it has introduced."""
 
     def close(self) -> None:
         """Close this end."""

@@ -182,7 +182,7 @@ class Owner:
 
     def _read(self, news: Arrived) -> Outcomes:
         record, lens = news.record, news.transport.lens
-        memory = news.transport.memory(record.region)
+        memory = news.transport.memory(record.segment)
         reader = ResultReader(record.region, memory, lambda: lens.release(record.region))
         if self._is_array and (rows := reader.array()) is not None:
             return Outcomes(record.start, rows)

@@ -62,10 +62,10 @@ class Ends:
         self.lens = Lens()
         self.released = 0
 
-    def memory(self, block: Block) -> Any:
-        if not self.lens.knows(block.region.segment):
-            self.lens.add(block.region.segment, os.dup(self.arena.descriptor(block.region.segment)))
-        return self.lens.source(block.region)
+    def memory(self, segment: int) -> Any:
+        if not self.lens.knows(segment):
+            self.lens.add(segment, os.dup(self.arena.descriptor(segment)))
+        return self.lens.source(segment)
 
     def encode(self, items: Any, grain: int = 4, limit: int = AMPLE) -> Block:
         """Items in a block whose neighbours in memory are not touched."""
@@ -82,14 +82,14 @@ class Ends:
         return region
 
     def reader(self, block: Block) -> ItemReader:
-        return ItemReader(block.region, self.memory(block))
+        return ItemReader(block.region, self.memory)
 
     def items(self, block: Block) -> list[Any]:
         reader = self.reader(block)
         return [item for grain in range(len(self.forms(block))) for item in reader.items(grain)]
 
     def results(self, block: Block) -> tuple[list[Any], dict[int, Any]]:
-        return ResultReader(block.region, self.memory(block), self._release).read()
+        return ResultReader(block.region, self.memory(block.region.segment), self._release).read()
 
     def _release(self) -> None:
         self.released += 1
@@ -504,7 +504,7 @@ def test_arrays_leave_the_pickle_aligned_and_as_views(sizes: list[int], grain: i
         loaded = [item for number in range(len(ends.forms(block))) for item in reader.items(number)]
         assert same(loaded, items)
         assert reader.is_held() == any(sizes)
-        root = np.frombuffer(ends.memory(block), np.uint8)
+        root = np.frombuffer(ends.memory(block.region.segment), np.uint8)
         for array in (array for item in loaded for array in item):
             assert np.shares_memory(array, root)
             assert (array.ctypes.data - root.ctypes.data) % 64 == 0

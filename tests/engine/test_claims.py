@@ -46,10 +46,10 @@ class FakeTransport:
         self.parent = Arena()
         self.lens = Lens()
 
-    def memory(self, region: Region) -> Any:
-        if not self.lens.knows(region.segment):
-            self.lens.add(region.segment, os.dup(self.parent.descriptor(region.segment)))
-        return self.lens.source(region)
+    def memory(self, segment: int) -> Any:
+        if not self.lens.knows(segment):
+            self.lens.add(segment, os.dup(self.parent.descriptor(segment)))
+        return self.lens.source(segment)
 
 
 class FakeDesk:
@@ -106,7 +106,7 @@ class FakeDesk:
         lens, region = self._lens, record.region
         if not lens.knows(region.segment):
             lens.add(region.segment, os.dup(self.transport.arena.descriptor(region.segment)))
-        results, failed = ResultReader(region, lens.source(region), lambda: lens.release(region)).read()
+        results, failed = ResultReader(region, lens.source(region.segment), lambda: lens.release(region)).read()
         outcomes = [Outcome(result) for result in results]
         for position, failure in failed.items():
             assert isinstance(failure, FailureRecord)

@@ -113,7 +113,7 @@ def test_a_view_outlives_the_arena_and_the_lens() -> None:
     region = arena.allocate(1000, alone=True)
     arena.view(region)[:3] = b"abc"
     lens = reading(arena, region)
-    array = np.frombuffer(lens.source(region), np.uint8, 3)
+    array = np.frombuffer(lens.source(region.segment), np.uint8, 3)
     lens.forget(region)
     arena.close()
     assert bytes(array) == b"abc"
