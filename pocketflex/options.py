@@ -21,7 +21,7 @@ class BatchOptions:
     Attributes:
         max_workers: Worker processes (or threads) at the most; None means one per CPU that this
             process may use.
-        chunksize: Items handed to a worker at a time; None measures the items and decides.
+        chunksize: Items that a worker takes at a time; None measures the items and decides.
         max_concurrency: Items of an async batch that are under way at the same time.
         on_error: `raise` the failure with the lowest index, `collect` failures in their places,
             or `skip` them.

@@ -162,7 +162,7 @@ def test_the_readme_has_a_command_to_try_it_and_one_to_test_it() -> None:
     """They are run by .ci/run, which finds them by how they begin."""
     lines = [line for block in blocks_of(TOP / "README.md", "sh") for line in block.text.splitlines()]
     found = [line for line in lines if line.startswith("python3 ")]
-    install = r"python3 -m venv \.venv && \.venv/bin/pip install -q '\.\[(\w+)\]'"
+    install = r"python3 -m venv \.venv && \.venv/bin/pip install -q (?:-e )?'\.\[(\w+)\]'"
     form = install + r" && \.venv/bin/(pocketflex run|python -m pytest) .+"
     matches = [re.fullmatch(form, line) for line in found]
     extras = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -12,9 +12,10 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
     grain      for                                      bytes
     columns    a list of one exact type: int64, float,  native/README.md
                str, bytes, None, bool
-    MARSHAL    a list of mixed exact types of these     one marshal of the list
-    ROWS       rows of an ndarray without objects;      the rows, C order; dtype, shape of a row and
-    ARRAYS     a list of ndarrays of one form           whether they may be written to in the notes
+    MARSHAL    a list of mixed exact types of these,    one marshal of the list
+               complex numbers, large ints
+    ROWS       rows of an ndarray without objects;      the rows, C order; in the notes dtype, shape and whether
+    ARRAYS     a list of ndarrays of one form           they may be written to: of the ndarray, of each of the list
     PICKLED    everything else, and failures            table | pickles | buffers
     SHARED     rows of an array that `share` has made   none here: the offset is that in the array's segment,
                                                         whose number the notes have besides what ROWS have

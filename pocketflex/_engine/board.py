@@ -39,7 +39,7 @@ from typing import NamedTuple
 from . import native
 from .shm import Region, Segment
 
-MAX_WORKERS = 1022  # a grain's owner has 16 bits for a worker, some of which mean other things
+MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
 TAIL = 8
 WAITS = 0  # in the parent's slot

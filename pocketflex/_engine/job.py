@@ -70,21 +70,31 @@ class PoolJob:
     ledger: Ledger
     inbox: deque[News] = field(default_factory=deque)
     blocks: dict[int, Lent] = field(default_factory=dict)
-    members: dict[int, Member] = field(default_factory=dict)  # those that have been told of it, by slot
+    members: dict[int, Member] = field(default_factory=dict)  # the workers that take part, by slot
+    untold: list[Member] = field(default_factory=list)  # those that do not know yet
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     is_cancelled: bool = False
 
     def enlist(self, member: Member, arena: Arena) -> None:
-        """Let a worker take part."""
+        """Let a worker take part. It is told with the first block, or it would wake up twice."""
         self.members[member.slot] = member
-        terms = self.terms
-        with suppress(Disconnected):  # its end is about to be reported, and another takes its place
-            member.transport.introduce(*arena.segments())
-            is_fixed = self.limits.chunksize is not None
-            member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
+        self.untold.append(member)
+        if self.blocks:
+            self.call_up(arena)
+
+    def call_up(self, arena: Arena) -> None:
+        """Tell the workers of the job that have not been told."""
+        is_fixed, terms = self.limits.chunksize is not None, self.terms
+        while self.untold:
+            member = self.untold.pop()
+            with suppress(Disconnected):  # its end is about to be reported, and another takes its place
+                member.transport.introduce(*arena.segments())
+                member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
 
     def dismiss(self) -> None:
         """Tell the workers that the job is over: at once where they run it or hold much memory of it."""
+        while self.untold:
+            del self.members[self.untold.pop().slot]
         for member in self.members.values():
             with suppress(Disconnected):  # then it forgets by ending
                 if self.terms.parcel.buffers is None and member.running().job != self.number:

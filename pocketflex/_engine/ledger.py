@@ -117,7 +117,7 @@ class Ledger:
     @property
     def is_open(self) -> bool:
         """Whether anything can be claimed; a guess."""
-        return native.load(self._words, 0) != 0
+        return native.load(self._words, 0) != 0 and not self.is_closed
 
     @property
     def is_closed(self) -> bool:

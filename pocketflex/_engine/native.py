@@ -1,9 +1,8 @@
 """The native core, or its twin in Python where it was not built: the only importer of both.
 
 Two variables of the environment decide otherwise: ``POCKETFLEX_NO_NATIVE=1`` takes the twin, and
-``POCKETFLEX_REQUIRE_NATIVE=1`` refuses to go on without the native core. Workers inherit the environment,
-so parent and workers choose alike; that they do matters, for the twin claims under a lock of which the
-native core knows nothing.
+``POCKETFLEX_REQUIRE_NATIVE=1`` refuses to go on without the native core. The spawner is started with the
+parent's choice, and so are the workers: the twin claims under a lock of which the native core knows nothing.
 """
 
 from __future__ import annotations

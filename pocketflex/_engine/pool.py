@@ -10,8 +10,8 @@ There is no helper thread: the thread that waits for its job serves everybody's 
 user's code (iterating input, pickling, unpickling) runs only in the thread that owns the job, and
 never under the lock, so it may use the pool itself.
 
-Nothing is polled at intervals: the wait ends when a worker writes or ends, when another thread
-nudges, or when the earliest item deadline passes.
+Nothing is polled at intervals: the wait ends when a worker rings or ends, when another thread nudges,
+or when the earliest deadline passes, of an item or of a job that has ended.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ class Pool:
                 with suppress(Disconnected):  # its end is about to be reported
                     member.transport.introduce(block.region.segment, *block.refers_to)
             job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region))
+            job.call_up(self.arena)
             self._ring(job, -(-block.length // grain))
         if job.terms.timeout is not None:
             self._poller.nudge()  # whoever leads must reckon with a new deadline
@@ -196,6 +197,7 @@ class Pool:
                 for job in self._jobs.values():
                     for number in list(job.blocks):
                         self._finish(job, number)
+                    self._ring(job, len(job.members))  # for what the dead had hidden
             elif member := self._crew.find(fd):
                 self._listen(member)
         for member in self._crew:

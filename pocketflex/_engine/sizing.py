@@ -25,9 +25,7 @@ THREAD_VARIABLES = (
 
 def usable_cpus() -> int:
     """CPUs that this process may use, at least 1: the least of machine, affinity and cgroup quota."""
-    import psutil  # costs 20 ms, so only where workers are wanted
-
-    counts = [psutil.cpu_count() or 1]
+    counts = [_machine_cpus()]
     if hasattr(os, "sched_getaffinity"):
         counts.append(len(os.sched_getaffinity(0)))
     quota = _own_quota()
@@ -43,6 +41,13 @@ def thread_limits(workers: int, environ: Mapping[str, str]) -> dict[str, str]:
     """
     share = str(max(1, usable_cpus() // workers))
     return {name: share for name in THREAD_VARIABLES if name not in environ}
+
+
+@cache
+def _machine_cpus() -> int:
+    import psutil  # costs 20 ms, so only where workers are wanted
+
+    return psutil.cpu_count() or 1
 
 
 @cache

@@ -26,6 +26,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from . import native
 from .board import Board
 from .nursery import Exited, Fork, Kill
 from .packets import Disconnected, open_pair, receive_packet, send_packet
@@ -54,7 +55,7 @@ class Spawner:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd=None if _has_folder() else "/",  # Python 3.13 cannot start in one that has been deleted
-                env=environ,
+                env={**environ, "POCKETFLEX_NO_NATIVE": "0" if native.IS_NATIVE else "1"},  # as here, whatever it was
             )
 
     def fileno(self) -> int:

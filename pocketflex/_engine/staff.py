@@ -87,6 +87,7 @@ class Staff:
             self._count_futile(departed)
         for job in self._jobs.values():
             if job.members.pop(member.slot, None):
+                job.untold = [untold for untold in job.untold if untold is not member]
                 for lent in job.blocks.values():
                     lent.holders.discard(member.slot)
                 job.ledger.mend(member.slot)

@@ -116,7 +116,7 @@ class Transport(Protocol):
         """
 
     def put_off(self, message: Message) -> None:
-        """Send a message before the next one: the other side need not wake up for it."""
+        """Send a message together with the next `send`: the other side need not wake up for it."""
 
     def receive(self, *, block: bool = True) -> Message | None:
         """The next message; None if there is none yet and `block` is False.

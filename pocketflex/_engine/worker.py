@@ -7,8 +7,8 @@ The life of a claim here:
        ends this process from then on, unpickling, the item itself or pickling its result, is known to
        be that item's doing.
     3. Outcomes are collected, written to this worker's arena and told by a record on the board, at the
-       end of the claim and every few milliseconds (`_FLUSH`): a crash repeats no more finished work than
-       that, and a slow item's result does not wait for its neighbours.
+       end of the claim and every 45 ms: a crash repeats no more finished work than that, and a slow
+       item's result does not wait for its neighbours.
     4. After `BUDGET` seconds what has not begun is handed back, for a worker that is idle.
 
 With nothing to claim it waits for the parent to ring. One thread, no lock, no signal handler: a worker

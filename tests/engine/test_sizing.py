@@ -65,7 +65,7 @@ def test_a_missing_proc_file_is_no_quota(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("quota", "cpus"), [(0.2, 1), (1.0, 1), (1.5, 2), (3.0, 3), (64.0, 3), (None, 3)])
 def test_the_least_of_three_numbers_counts(monkeypatch: pytest.MonkeyPatch, quota: float | None, cpus: int) -> None:
-    monkeypatch.setattr(psutil, "cpu_count", lambda: 8)
+    monkeypatch.setattr(sizing, "_machine_cpus", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 5, 7})
     monkeypatch.setattr(sizing, "_own_quota", lambda: quota)
     assert sizing.usable_cpus() == cpus
@@ -73,7 +73,7 @@ def test_the_least_of_three_numbers_counts(monkeypatch: pytest.MonkeyPatch, quot
 
 def test_without_a_count_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "cpu_count", lambda: None)
-    assert sizing.usable_cpus() == 1
+    assert sizing._machine_cpus.__wrapped__() == 1
 
 
 @pytest.mark.parametrize(("cpus", "workers", "threads"), [(8, 8, "1"), (8, 2, "4"), (8, 3, "2"), (2, 64, "1")])
