@@ -85,15 +85,22 @@ class RemoteTraceback(Exception):
 
 
 def render_traceback(error: BaseException) -> str:
-    """The traceback of `error` as text, as Python would print it."""
-    return "".join(traceback.format_exception(error)).rstrip()
+    """The traceback of `error` as text, as Python would print it; its type where that cannot be had."""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # from what the user's class does to its attributes
+        return f"{type(error).__name__} (whose traceback raises {type(failure).__name__})"
 
 
 def describe(error: BaseException) -> str:
     """An exception as ``Type: message``, also where its message cannot be had."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception as failure:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
         return f"{type(error).__name__} (whose message raises {type(failure).__name__})"
 
 
@@ -105,7 +112,7 @@ def annotate(failure: Failure, label: str) -> BaseException:
 
 def add_note_once(error: BaseException, note: str) -> None:
     """Add `note` to an exception unless it is there, as when one exception object is raised again."""
-    with suppress(TypeError):  # the user's own `__notes__` may not be a list
+    with suppress(Exception):  # the user's own `__notes__` may not be a list, or raise
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
 

@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "twin_words"),
+    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "exclusive", "twin_words"),
     ("shm", "failures", "dispatch", "source", "twin_ledger", "twin_columns"),
     ("twin",),
     ("native",),

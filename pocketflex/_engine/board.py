@@ -34,7 +34,7 @@ from __future__ import annotations
 import os
 from array import array
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import native
 from .shm import Region, Segment
@@ -159,6 +159,11 @@ class Board:
     def descriptor(self) -> int:
         """The file descriptor to hand to the spawner; also what the twin's operations lock."""
         return self._segment.fd
+
+    @property
+    def mapping(self) -> Any:
+        """The memory of all slots, an mmap."""
+        return self._segment.map
 
     @property
     def parent(self) -> memoryview:

@@ -84,6 +84,7 @@ class ClaimRun:
         self._returns = Returns(desk.transport.arena, self)
         self._begun = self._told_at = monotonic()
         self._pid = os.getpid()
+        self.is_held = False  # whether the parent has been told that the user's code still refers to the block
         self._sent = self._next = self._span.start  # index of the first item that has not been told, run
 
     def run(self) -> None:
@@ -190,12 +191,17 @@ class ClaimRun:
 
     def _may_go_on(self) -> bool:
         """Tell what there is to tell; False if the rest of the claim is not to be run here."""
+        self._end_if_forked()
         now = monotonic()
         results = self._returns.results
         if (len(results) >= _PACK and not self._returns.pack()) or now - self._told_at >= _FLUSH or self._are_many():
             self._flush(is_last=False)
         is_late = now - self._begun >= BUDGET and not self._task.is_fixed
         return not is_late and not self._is_cancelled()
+
+    def _end_if_forked(self) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # an item has forked, and this is its child: the parent process goes on with the claim
 
     def _is_cancelled(self) -> bool:
         return self._words[CANCELLED] == self._words[JOB]
@@ -231,14 +237,14 @@ class ClaimRun:
 
     def _flush(self, *, is_last: bool) -> None:
         """Tell the outcomes so far."""
-        if os.getpid() != self._pid:
-            os._exit(0)  # an item has forked, and this is its child: the parent process goes on with the claim
+        self._end_if_forked()
         now, items = monotonic(), len(self._returns)
         each = int((now - self._told_at) * 1e9 / items) if items else 0
         blocks = list(self._returns.take())
-        is_held = is_last and self._reader.is_held()
+        is_held = self.is_held = is_last and self._reader.is_held()
+        self._words[INDEX] = -1  # to tell may take long, and is no item's time
         if is_last:  # nothing more is run, which whoever reads the last record relies on
-            self._words[INDEX] = self._words[JOB] = -1
+            self._words[JOB] = -1
         job, number, arena = self._task.job, self._claim.entry.number, self._desk.transport.arena
         for at, block in enumerate(blocks):
             region, held = block.region, is_held and at == len(blocks) - 1
@@ -254,6 +260,8 @@ class ClaimRun:
 
     def begin(self, position: int) -> None:
         """Publish whose result is about to be pickled."""
+        if self._task.timeout is not None:
+            self._words[BEGAN] = monotonic_ns()
         self._words[INDEX] = self._sent + self._returns.packed + position
 
     def refuse(self, position: int, error: BaseException) -> FailureRecord:

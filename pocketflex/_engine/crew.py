@@ -97,6 +97,7 @@ class Crew:
         self._environ = environ
         self._poller = poller
         self._board = Board.create()
+        self._parent = self._board.parent
         self._arena = Arena()
         self._members: dict[int, Member] = {}
         self._by_fd: dict[int, Member] = {}
@@ -173,7 +174,7 @@ class Crew:
 
         Workers ring only if they see that the parent waits; what they told before is looked at first.
         """
-        parent = self._board.parent
+        parent = self._parent
         native.store(parent, WAITS, 1)
         native.fence()
         has_news = any(member.words.has_news() for member in list(self._members.values()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from threading import Lock
 
+from .exclusive import Exclusive
 from .pool import Pool
 from .sizing import thread_limits
 from .transport import Surroundings
@@ -16,7 +16,7 @@ class Home:
     """The process's pool, if it has one."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Exclusive()
         self._pool: Pool | None = None
 
     def pool(self) -> Pool:
@@ -40,7 +40,7 @@ class Home:
     def abandon(self) -> None:
         """In a forked child: the pool is the parent's, forget it without ending it."""
         pool, self._pool = self._pool, None
-        self._lock = Lock()  # another thread may have held the old one
+        self._lock = Exclusive()  # another thread may have held the old one
         if pool is not None:
             pool.disown()
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from .board import Record
 from .crew import Member
 from .ledger import Ledger
 from .packets import Disconnected
 from .ranges import Limits
-from .shm import Arena, Region
-from .transport import Drop, Forget, Load, LoadFailed, Parcel, Transport
+from .shm import Arena, Lens, Region
+from .transport import Drop, Forget, Load, LoadFailed, Parcel
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """In a job's inbox: outcomes to be read from a worker's memory, which is then to be released."""
 
-    transport: Transport
+    lens: Lens
+    memory: Any
     record: Record
+
+    def release(self) -> None:
+        """Let the worker use the memory again."""
+        self.lens.release(self.record.region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +77,33 @@ class PoolJob:
     inbox: deque[News] = field(default_factory=deque)
     blocks: dict[int, Lent] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)  # the workers that take part, by slot
-    untold: list[Member] = field(default_factory=list)  # those that do not know yet
+    untold: list[Member] = field(default_factory=list)  # those of them that do not know yet
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
+    died_at: float = 0.0  # when the last of them did, by time.monotonic
     is_cancelled: bool = False
 
     def enlist(self, member: Member, arena: Arena) -> None:
         """Let a worker take part. It is told with the first block, or it would wake up twice."""
         self.members[member.slot] = member
         self.untold.append(member)
-        if self.blocks:
-            self.call_up(arena)
+        self.call_up(arena)
 
-    def call_up(self, arena: Arena) -> None:
-        """Tell the workers of the job that have not been told."""
+    def call_up(self, arena: Arena, member: Member | None = None) -> None:
+        """Tell the workers of the job that have not been told: one that has just told something, or all that rest.
+
+        One that runs an item of another job could not read it, perhaps for long, and would have to be
+        waited for at the end of this one.
+        """
+        for untold in list(self.untold):
+            if self.blocks and (untold is member or (member is None and untold.running().job < 0)):
+                self.untold.remove(untold)
+                self._tell(untold, arena)
+
+    def _tell(self, member: Member, arena: Arena) -> None:
         is_fixed, terms = self.limits.chunksize is not None, self.terms
-        while self.untold:
-            member = self.untold.pop()
-            with suppress(Disconnected):  # its end is about to be reported, and another takes its place
-                member.transport.introduce(*arena.segments())
-                member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
+        with suppress(Disconnected):  # its end is about to be reported, and another takes its place
+            member.transport.introduce(*arena.segments())
+            member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
 
     def dismiss(self) -> None:
         """Tell the workers that the job is over: at once where they run it or hold much memory of it."""

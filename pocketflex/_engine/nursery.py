@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from .board import Board
+from .board import CANCELLED, JOB, Board
 from .packets import Disconnected, receive_packet, send_packet
 from .shm import Arena
 from .socket_transport import SocketTransport
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_OWN_AND_HERE = 0x1 | 0x2, 0x02 | 0x10  # mmap(2): PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
@@ -144,6 +145,7 @@ class Nursery:
             if os.getppid() == spawner:
                 _close_all_but(connection, self._board.descriptor)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
+                os.register_at_fork(after_in_child=lambda: _part_from(self._board, slot))
                 self._worker(transport, self._board, slot).serve()
                 code = 0
         except BaseException:
@@ -181,6 +183,22 @@ def _keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def _part_from(board: Board, slot: int) -> None:
+    """In a child that an item has forked: make its view of the board its own, and have it leave the loop.
+
+    The child comes back from the item into the same loop, perhaps in native code, and must not publish
+    what it runs as if it were the worker.
+    """
+    import ctypes
+
+    place = ctypes.c_char.from_buffer(board.mapping)
+    private = ctypes.CDLL(None).mmap
+    private.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    private(ctypes.addressof(place), len(board.mapping), *_OWN_AND_HERE, board.descriptor, 0)
+    words = board.slot(slot).words
+    words[CANCELLED] = words[JOB]
 
 
 def _close_all_but(*kept: int) -> None:

@@ -28,7 +28,7 @@ from .board import REST, Record, Told
 from .crew import Crew, Member
 from .deadlines import Deadlines
 from .dispatch import Dispatch
-from .job import Arrived, Lent, PoolJob, Terms, free
+from .job import Arrived, Broken, Lent, PoolJob, Terms, free
 from .ledger import NBYTES, Entry, Ledger
 from .packets import Disconnected
 from .payload import Pickled
@@ -217,11 +217,26 @@ class Pool:
                     self._jobs[message.job].inbox.append(message)
         except Disconnected:
             self._crew.hang_up(member)
+        except OSError as error:  # no descriptor or address space for its memory
+            self._abandon(member, error)
+
+    def _abandon(self, member: Member, error: OSError) -> None:
+        """Fail the jobs of a worker whose outcomes cannot be read."""
+        for job in self._jobs.values():
+            if member.slot in job.members:
+                job.inbox.append(Broken(error))
+        self._crew.kill(member.slot)
 
     def _pull(self, member: Member) -> None:
         records = member.words.pull()
-        for record in records:
-            self._take(member, record)
+        try:
+            for record in records:
+                self._take(member, record)
+        except OSError as error:
+            self._abandon(member, error)
+        if records:
+            for job in self._jobs.values():
+                job.call_up(self.arena, member)
         if records:
             native.fence()
             if member.words.words[REST] < 0:  # it rests because there was no room for its records
@@ -229,11 +244,10 @@ class Pool:
 
     def _take(self, member: Member, record: Record) -> None:
         job = self._jobs.get(record.job)
+        memory = member.transport.memory(record.segment) if record.nbytes else None
         if job is None:
-            if record.kind == Told.DROPPED:
-                self._retired.let_go(record.job, member.slot)
-            if record.nbytes:
-                member.transport.memory(record.segment)
+            self._retired.take(record, member.slot)
+            if memory is not None:
                 member.transport.lens.release(record.region)
             return
         span = Span(record.start, record.stop)
@@ -247,7 +261,7 @@ class Pool:
         elif record.nbytes:
             job.futile_deaths = 0
             self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)
-            job.inbox.append(Arrived(member.transport, record))
+            job.inbox.append(Arrived(member.transport.lens, memory, record))
         self._finish(job, record.block)
 
     def _finish(self, job: PoolJob, number: int) -> None:
@@ -277,8 +291,7 @@ class Pool:
         self._dispatch.close(job.number)
         for news in job.inbox:
             if isinstance(news, Arrived):
-                news.transport.memory(news.record.segment)
-                news.transport.lens.release(news.record.region)
+                news.release()
         self._retired.add(job)
 
     def _mend(self) -> None:

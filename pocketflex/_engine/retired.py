@@ -6,8 +6,9 @@ import math
 import time
 from dataclasses import dataclass
 
+from .board import Record, Told
 from .crew import Crew
-from .job import PoolJob, free
+from .job import Lent, PoolJob, free
 
 GRACE = 0.05  # seconds that workers have to leave a job that has ended before they are killed
 
@@ -23,12 +24,13 @@ class Retired:
     """The jobs that have ended and are not forgotten; everything is to be called under the pool's lock.
 
     Their memory is given back when every worker that took part has said that it reads none of it, or
-    has ended.
+    has ended; blocks that the user's code has kept views of, when these are gone too.
     """
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._leaving: dict[int, _Leaving] = {}
+        self._held: dict[tuple[int, int], Lent] = {}  # by job and block: what items of jobs long gone still refer to
 
     def add(self, job: PoolJob) -> None:
         """A job has ended."""
@@ -46,16 +48,33 @@ class Retired:
             for member in self._leaving[number].job.members.values()
         )
 
-    def let_go(self, number: int, slot: int) -> None:
-        """A worker reads nothing of a job any more."""
-        if number in self._leaving:
-            self._leaving[number].job.members.pop(slot, None)
-            self._free(number)
+    def take(self, record: Record, slot: int) -> None:
+        """A worker has told something of a job that has ended."""
+        if record.kind == Told.DROPPED:
+            self._let_go(record.job, slot)
+        leaving = self._leaving.get(record.job)
+        lent = leaving.job.blocks.get(record.block) if leaving else self._held.get((record.job, record.block))
+        if lent is not None and record.is_held:
+            lent.holders.add(slot)
+        elif lent is not None and record.kind == Told.LET_GO:
+            lent.holders.discard(slot)
+            self._free_held()
 
     def lose(self, slot: int) -> None:
         """A worker has ended."""
+        for leaving in self._leaving.values():
+            for lent in leaving.job.blocks.values():
+                lent.holders.discard(slot)
+        for lent in self._held.values():
+            lent.holders.discard(slot)
+        self._free_held()
         for number in list(self._leaving):
-            self.let_go(number, slot)
+            self._let_go(number, slot)
+
+    def _let_go(self, number: int, slot: int) -> None:
+        if number in self._leaving:
+            self._leaving[number].job.members.pop(slot, None)
+            self._free(number)
 
     def patience(self) -> float:
         """Seconds until the grace of a job ends, infinite if there is none."""
@@ -77,8 +96,15 @@ class Retired:
                     self._crew.kill(member.slot)
 
     def _free(self, number: int) -> None:
-        leaving = self._leaving[number]
-        if not leaving.job.members:
-            del self._leaving[number]
-            for region in leaving.job.regions():
-                free(self._crew.arena, region, list(self._crew))
+        job = self._leaving[number].job
+        if job.members:
+            return
+        del self._leaving[number]
+        for block in [block for block, lent in job.blocks.items() if lent.holders]:
+            self._held[number, block] = job.blocks.pop(block)
+        for region in job.regions():
+            free(self._crew.arena, region, list(self._crew))
+
+    def _free_held(self) -> None:
+        for key in [key for key, lent in self._held.items() if not lent.holders]:
+            free(self._crew.arena, self._held.pop(key).region, list(self._crew))

@@ -28,10 +28,11 @@ import sys
 from bisect import insort
 from collections import deque
 from itertools import count
-from threading import Lock
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from ..errors import WorkerDiedError
+from .exclusive import Exclusive
 from .packets import lift
 
 ALIGNMENT = 64  # a cache line; also enough for every numpy dtype
@@ -118,7 +119,8 @@ class Arena:
         self._adopted: WeakValueDictionary[int, Segment] = WeakValueDictionary()
         self._seen: set[int] = set()  # numbers of adopted segments
         self._numbers = count(1)
-        self._lock = Lock()
+        self._lock = Exclusive()
+        self._is_closed = False
 
     def allocate(self, nbytes: int, *, alone: bool = False) -> Region:
         """Reserve `nbytes`, aligned to a cache line.
@@ -129,9 +131,11 @@ class Arena:
 
         Raises:
             OSError: There is not enough memory.
+            WorkerDiedError: The arena has been closed.
         """
         wanted = round_up(max(nbytes, 1))
         with self._lock:
+            self._check()
             if alone or wanted > _LARGEST:
                 self._reclaim()
                 return Region(self._add(wanted), 0, wanted, is_alone=True)
@@ -143,6 +147,7 @@ class Arena:
 
     def view(self, region: Region) -> memoryview:
         """The writable bytes of a region."""
+        self._check()
         return memoryview(self._segments[region.segment].map)[region.offset : region.offset + region.nbytes]
 
     def shrink(self, region: Region, nbytes: int) -> Region:
@@ -191,6 +196,8 @@ class Arena:
             is_unread: Whether nobody refers to it any more. The memory of a region that is alone then
                 goes at once, else when its readers have unmapped it too.
         """
+        if self._is_closed:
+            return
         if region.is_alone:
             segment = self._segments.pop(region.segment)
             if is_unread:
@@ -199,8 +206,13 @@ class Arena:
         else:
             self._freed.append(region)
 
+    def _check(self) -> None:
+        if self._is_closed:
+            raise WorkerDiedError("the worker pool was shut down while a call was under way")
+
     def close(self) -> None:
         """Give all memory back."""
+        self._is_closed = True
         for segment in self._segments.values():
             segment.close()
         self._segments.clear()
@@ -248,6 +260,7 @@ class Lens:
     """The reading side of one peer's arena."""
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._segments: dict[int, Segment] = {}
 
     def add(self, segment: int, fd: int) -> None:
@@ -275,6 +288,8 @@ class Lens:
 
         The memory of one that has a segment of its own goes at once: the peer may sleep for long.
         """
+        if os.getpid() != self._pid:
+            return  # a fork lets go of its copy; the process that it was forked from still reads
         mapping = self.source(region.segment)
         if region.is_alone:
             mapping.madvise(mmap.MADV_REMOVE)  # what is removed reads as zeros, the word included

@@ -7,6 +7,8 @@ shortest packet there is. Message boundaries are kept by the socket; nothing is 
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import socket
 from collections import deque
@@ -30,6 +32,7 @@ class SocketTransport:
         self._socket = connection
         self._inbox: deque[Message] = deque()
         self._later: list[Message] = []
+        self._failure: OSError | None = None  # of mapping what was introduced
         self._sent: set[int] = set()  # segments that the other side has
 
     def fileno(self) -> int:
@@ -67,7 +70,7 @@ class SocketTransport:
         """The mapping of the other side's segment; what introduces it may still wait to be received."""
         while not self.lens.knows(segment):
             if not self._pull(block=False):
-                break
+                raise self._failure or AssertionError(f"segment {segment} was not introduced")
         return self.lens.source(segment)
 
     def _pull(self, *, block: bool) -> bool:
@@ -76,10 +79,23 @@ class SocketTransport:
             return False
         packet, descriptors = received
         messages, fresh = ([Ring()], ()) if packet == _RING else pickle.loads(packet)
-        for number, descriptor in zip(fresh, descriptors, strict=True):
-            self.lens.add(number, descriptor)
+        self._map(fresh, descriptors)
         self._inbox.extend(messages)
         return True
+
+    def _map(self, fresh: Sequence[int], descriptors: list[int]) -> None:
+        """Map new segments; the kernel gives fewer descriptors than were sent where there is no room for them."""
+        try:
+            if len(descriptors) < len(fresh):
+                raise OSError(errno.EMFILE, "no descriptor is left for memory of a worker")
+            for number in fresh:
+                self.lens.add(number, descriptors.pop(0))
+        except OSError as error:
+            self._failure = error
+            raise
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Close the socket; what the other side sent stays readable."""

@@ -36,28 +36,38 @@ class Source:
     def __init__(self, items: Iterable[Any]) -> None:
         self.error: Exception | None = None
         self.is_exhausted = False
-        self._sequence: Any = items if type(items) in (list, tuple, range) or is_array(items) else None
+        given: Any = items
+        self._sequence = given if type(items) in (list, tuple, range) or is_array(items) else None
+        self._length = 0 if self._sequence is None else len(self._sequence)  # what is added later is no item
         self._iterator = iter(()) if self._sequence is not None else iter(items)
         self._kept: list[_Kept] = []
 
     @property
     def length(self) -> int | None:
         """Number of items, None if only the end will tell."""
-        return None if self._sequence is None else len(self._sequence)
+        return None if self._sequence is None else self._length
 
     def take(self, span: Span) -> Taken:
         """The items of a span; fewer at the end, or where the input is slow.
 
         At the end `is_exhausted` is set. Items that were never taken are to be asked for in order.
+
+        Raises:
+            RuntimeError: A list is shorter than it was.
         """
         if self._sequence is None:
             items = self._take_kept(span)
             return Taken(items, 0, len(items))
-        self.is_exhausted = self.is_exhausted or span.stop > len(self._sequence)
+        if len(self._sequence) < self._length:
+            raise RuntimeError(
+                f"the list of items had {self._length} items when the call began and has {len(self._sequence)} now: "
+                "give the call a copy of a list that is changed meanwhile"
+            )
+        self.is_exhausted = self.is_exhausted or span.stop > self._length
         if type(self._sequence) is list:
-            stop = min(span.stop, len(self._sequence))
+            stop = min(span.stop, self._length)
             return Taken(self._sequence, span.start, max(stop, span.start))
-        part = self._sequence[span.start : span.stop]
+        part = self._sequence[span.start : min(span.stop, self._length)]
         return Taken(part if is_array(part) and has_plain_rows(part) else list(part), 0, len(part))
 
     def _take_kept(self, span: Span) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from time import monotonic
 
 from ..errors import WorkerDiedError
 from .crew import NOTHING, Crew, Departed, Member, most_workers, name_exit
@@ -12,7 +13,8 @@ from .job import Blamed, Broken, PoolJob
 from .ranges import Limits
 from .retired import Retired
 
-_MOST_FUTILE_DEATHS = 8  # deaths of workers before they ran an item of a job, besides one for each worker
+_MOST_FUTILE_DEATHS = 8  # deaths of workers before they ran an item of a job, besides one for each worker ...
+_SHORT = 0.5  # ... without an outcome, each so many seconds after the other at the most
 
 
 class Staff:
@@ -101,7 +103,9 @@ class Staff:
         for job in self._jobs.values():
             if departed.member.slot not in job.members:
                 continue
-            job.futile_deaths += 1
+            now = monotonic()
+            job.futile_deaths = job.futile_deaths + 1 if now - job.died_at < _SHORT else 1
+            job.died_at = now
             if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
                 how = departed.reason or name_exit(departed.code)
                 reason = f"workers end before they run an item, again and again: {how}"

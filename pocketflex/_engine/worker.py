@@ -108,15 +108,13 @@ class Worker:
         claim = None if task.ledger.is_closed else task.ledger.claim(number, task.want())
         if claim is not None:
             reader = task.read(claim.entry, self._transport)
-            ClaimRun(self._desk, task, claim, reader).run()
-            self._note_held(task.job, claim.entry.number, reader)
+            run = ClaimRun(self._desk, task, claim, reader)
+            run.run()
+            if run.is_held:
+                self._held.append((task.job, claim.entry.number, reader))
+            self._let_go()
         native.store(words, JOB, -1)
         return claim is not None
-
-    def _note_held(self, job: int, block: int, reader: ItemReader) -> None:
-        if reader.is_held() and not any(reader is known for _, _, known in self._held):
-            self._held.append((job, block, reader))
-        self._let_go()
 
     def _let_go(self) -> None:
         still = [held for held in self._held if held[2].is_held()]
@@ -126,6 +124,7 @@ class Worker:
 
     def _rest(self) -> None:
         words = self._desk.words
+        self._let_go()
         self._desk.rests += 1
         native.store(words, REST, self._desk.rests)
         native.fence()
@@ -162,5 +161,4 @@ class Worker:
 
     def _drop(self, job: int) -> None:
         self._tasks = deque(task for task in self._tasks if task.job != job)
-        self._held = [held for held in self._held if held[0] != job]
         self._desk.tell(Record(Told.DROPPED, job, 0))

@@ -181,9 +181,8 @@ class Owner:
             raise news.error
 
     def _read(self, news: Arrived) -> Outcomes:
-        record, lens = news.record, news.transport.lens
-        memory = news.transport.memory(record.segment)
-        reader = ResultReader(record.region, memory, lambda: lens.release(record.region))
+        record = news.record
+        reader = ResultReader(record.region, news.memory, news.release)
         if self._is_array and (rows := reader.array()) is not None:
             return Outcomes(record.start, rows)
         results, failed = reader.read()
