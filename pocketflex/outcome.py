@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,9 +111,13 @@ def annotate(failure: Failure, label: str) -> BaseException:
 
 def add_note_once(error: BaseException, note: str) -> None:
     """Add `note` to an exception unless it is there, as when one exception object is raised again."""
-    with suppress(Exception):  # the user's own `__notes__` may not be a list, or raise
+    try:
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the user's own `__notes__` may not be a list, or raise anything
+        return
 
 
 class Settlement:

@@ -45,13 +45,16 @@ class Office(Protocol):
 class Task:
     """A job as a worker sees it."""
 
-    def __init__(self, job: int, call: Call, ledger: Ledger, timeout: float | None, is_fixed: bool) -> None:
+    def __init__(
+        self, job: int, call: Call, ledger: Ledger, timeout: float | None, is_fixed: bool, has_buffers: bool = False
+    ) -> None:
         self.job = job
         self.call = call
         self.ledger = ledger
         self.timeout = timeout
         self.pace = Pace()
         self.is_fixed = is_fixed
+        self.has_buffers = has_buffers
         self.large = 0  # bytes of the last result, where these are many
         self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
 

@@ -17,6 +17,7 @@ can be killed at any moment and owes nobody.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 
 from . import failures, native
@@ -157,8 +158,12 @@ class Worker:
             self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
             return
         ledger = Ledger(self._transport.lens.view(message.ledger), self._lock)
-        self._tasks.append(Task(message.job, call, ledger, message.timeout, message.is_fixed))
+        has_buffers = message.parcel.buffers is not None
+        self._tasks.append(Task(message.job, call, ledger, message.timeout, message.is_fixed, has_buffers))
 
     def _drop(self, job: int) -> None:
+        has_buffers = any(task.job == job and task.has_buffers for task in self._tasks)
         self._tasks = deque(task for task in self._tasks if task.job != job)
+        if has_buffers:
+            gc.collect()  # a function that came by value refers to itself, and its arrays may be large
         self._desk.tell(Record(Told.DROPPED, job, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,3 +199,123 @@ print("whole" if not wrong else "wrong")
 """
     done = run_script(source)
     assert done.stdout == "whole\n", done.stderr
+
+
+# --- found by attacking the engine of shared ledgers ---------------------------------------------------
+
+
+def test_arrays_of_the_parent_survive_a_child_that_lets_go_of_its_copies(run_script: Script) -> None:
+    script = """
+import os, numpy as np, pocketflex as pf
+kept = pf.parallel_map(lambda n: np.full(20_000, n), range(20), max_workers=2)  # views of shared memory
+large = pf.parallel_map(lambda n: np.full(5 << 20, n), [7], max_workers=2)  # in a segment of its own
+if (child := os.fork()) == 0:
+    del kept, large
+    os._exit(0)
+os.waitpid(child, 0)
+for _ in range(5):
+    pf.parallel_map(lambda n: np.full(20_000, -n), range(20), max_workers=2)
+print(all((array == number).all() for number, array in enumerate(kept)), (large[0] == 7).all())
+"""
+    done = run_script(script)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_a_view_that_is_kept_beyond_its_job_is_not_written_over() -> None:
+    def keep(item: Any) -> tuple[float, float]:
+        vars(sys).setdefault("_kept_views", []).append(item)
+        first = vars(sys)["_kept_views"][0]
+        return float(first.min()), float(first.max())
+
+    for number in range(1, 20):
+        found = pf.parallel_map(keep, [np.full(100_000, number, "f8")], max_workers=1)
+        assert found == [(1.0, 1.0)]
+
+
+def test_a_signal_handler_that_uses_the_pool_does_not_wait_for_itself(run_script: Script) -> None:
+    script = """
+import signal, pocketflex as pf
+refused = []
+def use(*_):
+    try:
+        assert pf.parallel_map(abs, [-1], max_workers=1) == [1]
+    except RuntimeError as error:
+        refused.append(error)
+pf.parallel_map(abs, [-1], max_workers=1)
+signal.signal(signal.SIGALRM, use)
+for number in range(1500):
+    signal.setitimer(signal.ITIMER_REAL, (1 + number % 50) * 2e-5)  # somewhere in the call
+    try:
+        assert pf.parallel_map(abs, [-1, -2], max_workers=1) == [1, 2]
+    except RuntimeError as error:
+        refused.append(error)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print({str(error) for error in refused} <= {"the pool is in use by this thread, below the code that called it"})
+"""
+    done = run_script(script, timeout=60)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_list_that_is_shortened_meanwhile_is_an_error(ordered: bool) -> None:
+    items = list(range(100_000))
+
+    def feed() -> Iterator[int]:
+        for result in pf.parallel_imap(lambda n: n, items, max_workers=2, ordered=ordered):
+            items.clear()
+            yield result
+
+    with pytest.raises(RuntimeError, match="had 100000 items when the call began and has 0 now"):
+        list(feed())
+
+
+def test_what_is_added_to_a_list_meanwhile_is_no_item() -> None:
+    items = list(range(50_000))
+    found = []
+    for result in pf.parallel_imap(lambda n: n, items, max_workers=2):
+        items.append(-1)
+        found.append(result)
+    assert found == list(range(50_000))
+
+
+def test_a_child_that_comes_back_from_an_item_tells_nothing() -> None:
+    def fork(number: int) -> int:
+        if number == 50:
+            child = os.fork()  # which comes back into the worker's loop
+            if child:
+                os.waitpid(child, 0)
+        return number
+
+    for _ in range(10):
+        assert pf.parallel_map(fork, range(2000), max_workers=2) == list(range(2000))
+
+
+def test_a_consumer_that_pauses_costs_no_item_its_time() -> None:
+    pause = threading.Event()
+    results = []
+
+    def item(number: int) -> int:
+        threading.Event().wait(0.005)
+        return number
+
+    for number in pf.parallel_imap(item, range(300), max_workers=1, timeout=0.5, chunksize=1):
+        if number == 3:
+            pause.wait(1.5)  # the worker's records fill up meanwhile
+        results.append(number)
+    assert results == list(range(300))
+
+
+@pytest.mark.parametrize("where", ["__notes__", "__str__"])
+def test_an_exception_that_raises_when_it_is_looked_at_costs_its_item(where: str) -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            raise odd
+        return number
+
+    def refuse(self: Any) -> str:
+        raise SystemExit(3)
+
+    odd = type("Odd", (Exception,), {where: property(refuse) if where == "__notes__" else refuse})
+    found = pf.parallel_map(fail, range(6), max_workers=2, on_error="collect")
+    assert [n for n, result in enumerate(found) if isinstance(result, pf.Failure)] == [3]
+    assert found[3].kind == "exception"
