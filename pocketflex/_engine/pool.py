@@ -81,7 +81,10 @@ class Pool:
 
         Raises:
             OSError: There is not enough memory, or no worker can be started.
+            RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
+        if self._turn.is_mine:
+            raise RuntimeError("the pool is in use by this thread, below the code that called it")
         parcel = store_parcel(self.arena, surroundings, *pickled)
         terms = Terms(parcel, self.arena.allocate(NBYTES), timeout)
         ledger = Ledger(self.arena.view(terms.ledger), self._crew.lock)
@@ -164,7 +167,7 @@ class Pool:
             return
         with self._turn.hold():
             self._retire(job)
-            if self._is_closed:
+            if self._is_closed or self._turn.is_mine:
                 return
         try:
             self._turn.lead(lambda: not self._retired.is_running(job.number), time.monotonic() + GRACE)

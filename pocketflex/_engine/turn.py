@@ -85,6 +85,14 @@ class Turn:
             if is_shielded:
                 self._shield.down()
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread leads: below a signal handler, or a destructor, that wants something of the pool.
+
+        It must not wait here: what it served meanwhile the wait below would never hear of.
+        """
+        return self._leader == threading.get_ident()
+
     def defer(self, action: Callable[[], None]) -> bool:
         """If this thread is already at work under the lock, leave `action` for its end and say True."""
         with self._lock:
