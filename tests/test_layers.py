@@ -64,12 +64,14 @@ ALLOWED: dict[str, set[str]] = {
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "exclusive", "twin_words"),
-    ("shm", "failures", "dispatch", "source", "twin_ledger", "twin_columns"),
+    ("segments", "failures", "dispatch", "source", "twin_ledger", "twin_columns"),
+    ("shm", "grains"),
     ("twin",),
     ("native",),
     ("board", "ledger", "shared"),
     ("blocks", "transport"),
     ("reading", "returns", "socket_transport", "loading"),
+    ("task",),
     ("claims",),
     ("worker",),
     ("nursery",),
@@ -77,6 +79,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("crew",),
     ("job",),
     ("deadlines", "retired"),
+    ("intake",),
     ("staff",),
     ("pool",),
     ("home",),
@@ -98,7 +101,7 @@ SOLE_IMPORTERS = {
     "subprocess": ("_engine.spawner",),
     "multiprocessing": (),
     "ctypes": ("_engine.nursery",),
-    "mmap": ("_engine.shm",),
+    "mmap": ("_engine.shm", "_engine.segments"),
 }
 OWN_SOLE_IMPORTERS = {"_native": "_engine.native", "_engine.twin": "_engine.native"}
 NEVER_AT_THE_TOP = ("numpy", "psutil", "tqdm", "ctypes")

@@ -13,13 +13,16 @@
 The files in the order of an item's life:
 
     source            the input, read as needed, readable again after a crash
-    blocks            items to bytes: a header, a table, and grains that stand alone; arrays knows numpy
+    blocks            items to bytes: a header, a table, and grains that stand alone
+      grains          those that are no columns; arrays knows numpy
       shared          arrays that the user has put in shared memory, whose rows are not copied
     payload           one object to a pickle; the only importer of cloudpickle
       failures        exceptions that are sure to load in the parent
     shm               arenas: memory without a name, written by one side and read by the other
+      segments        the pieces that they are made of; exclusive is their lock
     pool              joins dispatch (what is offered) and crew (who runs); one wait for all jobs
       dispatch        decisions without I/O: which block next, blame, what runs again; with pace and ranges
+      intake          what workers tell, taken in
       job             a job and its inbox
       retired         jobs that ended before their workers let go of them
       deadlines       items that run longer than `timeout`
@@ -31,6 +34,7 @@ The files in the order of an item's life:
     transport         the messages; socket_transport and packets carry them
     spawner           the process that forks, kills and reaps; nursery is what runs in it
     worker            claims, rests, obeys; loading gives it the callable
+      task            a job as it sees it
       claims          one claim: runs its items, hands back what takes too long
       returns         results to bytes
     board             where a worker says which item it is at, and tells by records what is done

@@ -31,43 +31,21 @@ times faster than pickle here, and both ends are always the same interpreter.
 
 from __future__ import annotations
 
-import marshal
 import pickle
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from . import native, payload, shared
 from .arrays import are_alike, copy_array, copy_arrays
 from .failures import FailureRecord
-from .shm import Arena, Region, Segment, round_up
+from .grains import Form, Grain, Table, Watch, stack
+from .segments import Region, Segment, round_up
+from .shm import Arena
 from .source import Taken
 
-_SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
 COLUMNS = frozenset({str, int, float, bytes, bool, type(None)})
-_MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
-FAILURE = 1  # the tag of a failure in a table
 HEADER, ENTRY = 8, 4  # words
-
-
-class Form(IntEnum):
-    """How a grain is written, besides the columns of the native core."""
-
-    MARSHAL = 16
-    ROWS = 17
-    ARRAYS = 18
-    PICKLED = 19
-    SHARED = 20
-
-
-class Grain(NamedTuple):
-    """A grain that is ready to be copied: its form, its pieces with their offsets, its length and entries."""
-
-    form: int
-    parts: Sequence[tuple[int, Any]]
-    nbytes: int
-    length: int
 
 
 class Block(NamedTuple):
@@ -112,7 +90,7 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
     items = taken.items[taken.start : taken.stop]
     if are_alike(items):
         count = max(1, min(len(items), limit // max(items[0].nbytes, 1)))
-        grains = [_stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
+        grains = [stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
         return write_grains(arena, grains, _note_form(items[0]))
     return _write_mixed(arena, items, grain, limit)
 
@@ -187,10 +165,6 @@ def _refer(arena: Arena, rows: Any, grain: int, segment: Segment, offset: int) -
     return Block(region, len(rows), (number,))
 
 
-def _stack(arrays: list[Any]) -> Grain:
-    return Grain(Form.ARRAYS, ((0, arrays),), len(arrays) * arrays[0].nbytes, len(arrays))
-
-
 def _note_form(array: Any) -> bytes:
     return pickle.dumps((array.dtype, array.shape, bool(array.flags.writeable)))
 
@@ -245,16 +219,6 @@ def _copy(view: memoryview, at: int, part: Any) -> None:
         copy_array(part, view, at)
 
 
-class Watch(Protocol):
-    """Who looks on while results are pickled."""
-
-    def begin(self, position: int) -> None:
-        """The result at `position` is about to be pickled."""
-
-    def refuse(self, position: int, error: BaseException) -> FailureRecord:
-        """It cannot be pickled: the failure to write in its place."""
-
-
 def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, FailureRecord], watch: Watch) -> Block:
     """Write results as one grain; those at the positions in `failed` are failures.
 
@@ -269,86 +233,7 @@ def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, Failur
         OSError: There is not enough memory.
     """
     if not failed and are_alike(results):
-        return write_grains(arena, [_stack(results)], _note_form(results[0]))
+        return write_grains(arena, [stack(results)], _note_form(results[0]))
     pickler = payload.ObjectPickler(gives_back=True)
     made = Table(pickler, results).fill_watched(failed, watch)
     return write_grains(arena, [made], pickler.shared())
-
-
-class Table:
-    """Makes one grain of a list of anything."""
-
-    def __init__(self, pickler: payload.ObjectPickler, values: list[Any]) -> None:
-        self._pickler = pickler
-        self._values = values
-        self._entries: list[tuple[int, bytes, list[memoryview]]] = []
-        self._nbytes = 0
-
-    def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
-        """Write all values, or those before one that cannot be pickled, or as many as fit."""
-        scalars = self._marshal()
-        while scalars and scalars.nbytes > 2 * limit and scalars.length > 1:
-            self._values = self._values[: scalars.length // 2]
-            scalars = self._marshal()
-        if scalars:
-            return scalars, None
-        for value in self._values:
-            try:
-                self._append(0, *self._pickler.dump(value))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # also SystemExit from a user's __reduce__: it costs one item
-                return self._grain(), error
-            if self._nbytes > limit:
-                break
-        return self._grain(), None
-
-    def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
-        """Write all values, failures where they belong, and for what cannot be pickled a failure too."""
-        if not failed and (scalars := self._marshal()):
-            return scalars
-        for position, value in enumerate(self._values):
-            if position in failed:
-                self._append(FAILURE, *self._pickler.dump(failed[position]))
-                continue
-            watch.begin(position)
-            try:
-                self._append(0, *self._pickler.dump(value))
-            except BaseException as error:
-                self._append(FAILURE, *self._pickler.dump(watch.refuse(position, error)))
-        return self._grain()
-
-    def _marshal(self) -> Grain | None:
-        if not _SCALARS.issuperset(map(type, self._values)):
-            return None
-        try:
-            data = marshal.dumps(self._values, _MARSHAL_VERSION)
-        except ValueError:  # marshal's lengths end at 2 GiB
-            return None
-        return Grain(Form.MARSHAL, ((0, data),), len(data), len(self._values))
-
-    def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
-        self._entries.append((tag, data, buffers))
-        self._nbytes += len(data) + sum(buffer.nbytes for buffer in buffers)
-
-    def _grain(self) -> Grain:
-        numbers, parts, at = array("q"), list[tuple[int, Any]](), 8 * self._words()
-        listed = 0
-        for tag, data, some in self._entries:
-            parts.append((at, data))
-            at += len(data)
-            listed += len(some)
-            numbers.extend((tag, at, listed))
-        for buffer in self._buffers():
-            at = round_up(at)
-            parts.append((at, buffer))
-            numbers.extend((at, buffer.nbytes))
-            at += buffer.nbytes
-        parts.append((0, numbers))
-        return Grain(Form.PICKLED, parts, at, len(self._entries))
-
-    def _buffers(self) -> Iterator[memoryview]:
-        return (buffer for _, _, some in self._entries for buffer in some)
-
-    def _words(self) -> int:
-        return 3 * len(self._entries) + 2 * sum(1 for _ in self._buffers())

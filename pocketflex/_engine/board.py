@@ -37,7 +37,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from . import native
-from .shm import Region, Segment
+from .segments import Region, Segment
 
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)

@@ -7,21 +7,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic, monotonic_ns
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import PayloadError
 from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
-from ..retry import Call, begin_attempt
+from ..retry import begin_attempt
 from . import failures, native
 from .arrays import is_array
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
 from .failures import FailureRecord
-from .ledger import Claim, Entry, Ledger
-from .pace import BUDGET, Pace
+from .ledger import Claim
+from .pace import BUDGET
 from .ranges import Span
 from .reading import ItemReader
 from .returns import Returns
-from .transport import Transport
+from .task import Office, Task
 
 _FLUSH = 0.045  # seconds; telling costs up to 0.1 ms, and a claim that lasts as planned tells once, at its end
 _LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
@@ -29,49 +29,6 @@ _MOST_UNWATCHED = 64  # ... but never more items than this, as they may turn out
 _PACK = 256  # results that are worth a column
 _LARGE = 1 << 12  # bytes; so many results above this are sent at a time ...
 _MOST_BYTES = 2 << 20  # ... that they take so many bytes: they are copied while they are in a cache
-
-
-class Office(Protocol):
-    """Where records are told: the worker's `Desk`."""
-
-    number: int
-    transport: Transport
-    words: memoryview
-
-    def tell(self, record: Record) -> None:
-        """Tell the parent."""
-
-
-class Task:
-    """A job as a worker sees it."""
-
-    def __init__(
-        self, job: int, call: Call, ledger: Ledger, timeout: float | None, is_fixed: bool, has_buffers: bool = False
-    ) -> None:
-        self.job = job
-        self.call = call
-        self.ledger = ledger
-        self.timeout = timeout
-        self.pace = Pace()
-        self.is_fixed = is_fixed
-        self.has_buffers = has_buffers
-        self.large = 0  # bytes of the last result, where these are many
-        self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
-
-    def want(self) -> int:
-        """Items to claim."""
-        return 1 if self.is_fixed else self.pace.size()
-
-    def forget(self, segment: int) -> None:
-        """A segment has gone: refer to it no longer."""
-        if self._reader is not None and self._reader[1].segment == segment:
-            self._reader = None
-
-    def read(self, entry: Entry, transport: Transport) -> ItemReader:
-        """The reader of a block."""
-        if self._reader is None or self._reader[0] != entry.number:
-            self._reader = entry.number, ItemReader(entry.region, transport.memory)
-        return self._reader[1]
 
 
 class ClaimRun:

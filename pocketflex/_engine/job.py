@@ -12,7 +12,8 @@ from .crew import Member
 from .ledger import Ledger
 from .packets import Disconnected
 from .ranges import Limits
-from .shm import Arena, Lens, Region
+from .segments import Region
+from .shm import Arena, Lens
 from .transport import Drop, Forget, Load, LoadFailed, Parcel
 
 
@@ -104,6 +105,13 @@ class PoolJob:
         with suppress(Disconnected):  # its end is about to be reported, and another takes its place
             member.transport.introduce(*arena.segments())
             member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
+
+    def ring(self, most: int) -> None:
+        """Wake as many resting workers, after a fence."""
+        for member in self.members.values():
+            most -= member.ring()
+            if most <= 0:
+                return
 
     def dismiss(self) -> None:
         """Tell the workers that the job is over: at once where they run it or hold much memory of it."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import native
 from .ranges import Span
-from .shm import Region
+from .segments import Region
 
 _CLOSED, _PUBLISHED, _CLAIMED, _TOTAL, _WORKERS = range(1, 6)
 _ENTRIES, _ENTRY, _ALL = 8, 8, 64

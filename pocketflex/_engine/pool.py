@@ -24,11 +24,11 @@ from itertools import count
 from ..errors import WorkerDiedError
 from . import native
 from .blocks import Block
-from .board import REST, Record, Told
-from .crew import Crew, Member
+from .crew import Crew
 from .deadlines import Deadlines
 from .dispatch import Dispatch
-from .job import Arrived, Broken, Lent, PoolJob, Terms, free
+from .intake import Intake
+from .job import Arrived, Lent, PoolJob, Terms
 from .ledger import NBYTES, Entry, Ledger
 from .packets import Disconnected
 from .payload import Pickled
@@ -38,7 +38,7 @@ from .retired import GRACE, Retired
 from .shm import Arena
 from .socket_transport import store_parcel
 from .staff import Staff
-from .transport import Forget, LoadFailed, Surroundings
+from .transport import Forget, Surroundings
 from .turn import Turn
 
 
@@ -57,7 +57,8 @@ class Pool:
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._jobs)
         self._retired = Retired(self._crew)
-        self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._read)
+        self._intake = Intake(self._crew, self._dispatch, self._jobs, self._retired)
+        self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._intake)
         self._turn = Turn(self._patience, self._crew.poll, self._serve, self._mend)
         self._numbers = count(1)
         self._pid = os.getpid()
@@ -125,7 +126,8 @@ class Pool:
                     member.transport.introduce(block.region.segment, *block.refers_to)
             job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region))
             job.call_up(self.arena)
-            self._ring(job, -(-block.length // grain))
+            native.fence()
+            job.ring(-(-block.length // grain))
         if job.terms.timeout is not None:
             self._poller.nudge()  # whoever leads must reckon with a new deadline
 
@@ -197,91 +199,13 @@ class Pool:
         for fd in ready:
             if self._crew.is_news(fd):
                 self._staff.settle()
-                for job in self._jobs.values():
-                    for number in list(job.blocks):
-                        self._finish(job, number)
-                    self._ring(job, len(job.members))  # for what the dead had hidden
+                self._intake.settle()
             elif member := self._crew.find(fd):
-                self._listen(member)
+                self._intake.listen(member)
         for member in self._crew:
-            self._pull(member)
+            self._intake.pull(member)
         self._deadlines.enforce()
         self._retired.enforce()
-
-    def _read(self, member: Member) -> None:
-        """Take in everything that a worker has told."""
-        self._listen(member)
-        self._pull(member)
-
-    def _listen(self, member: Member) -> None:
-        try:
-            while (message := member.transport.receive(block=False)) is not None:
-                if isinstance(message, LoadFailed) and message.job in self._jobs:
-                    self._jobs[message.job].inbox.append(message)
-        except Disconnected:
-            self._crew.hang_up(member)
-        except OSError as error:  # no descriptor or address space for its memory
-            self._abandon(member, error)
-
-    def _abandon(self, member: Member, error: OSError) -> None:
-        """Fail the jobs of a worker whose outcomes cannot be read."""
-        for job in self._jobs.values():
-            if member.slot in job.members:
-                job.inbox.append(Broken(error))
-        self._crew.kill(member.slot)
-
-    def _pull(self, member: Member) -> None:
-        records = member.words.pull()
-        try:
-            for record in records:
-                self._take(member, record)
-        except OSError as error:
-            self._abandon(member, error)
-        if records:
-            for job in self._jobs.values():
-                job.call_up(self.arena, member)
-        if records:
-            native.fence()
-            if member.words.words[REST] < 0:  # it rests because there was no room for its records
-                member.ring()
-
-    def _take(self, member: Member, record: Record) -> None:
-        job = self._jobs.get(record.job)
-        memory = member.transport.memory(record.segment) if record.nbytes else None
-        if job is None:
-            self._retired.take(record, member.slot)
-            if memory is not None:
-                member.transport.lens.release(record.region)
-            return
-        span = Span(record.start, record.stop)
-        if record.is_held:
-            job.blocks[record.block].holders.add(member.slot)
-        if record.kind == Told.LET_GO:
-            job.blocks[record.block].holders.discard(member.slot)
-        elif record.kind == Told.NOT_RUN:
-            self._dispatch.hand_back(record.block, span)
-            self._ring(job, len(job.members))
-        elif record.nbytes:
-            job.futile_deaths = 0
-            self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)
-            job.inbox.append(Arrived(member.transport.lens, memory, record))
-        self._finish(job, record.block)
-
-    def _finish(self, job: PoolJob, number: int) -> None:
-        """Give a block's memory back when all its items are settled and nothing refers to them."""
-        if self._dispatch.is_open(number) or number not in job.blocks:
-            return
-        job.ledger.forget(number)
-        if not job.blocks[number].holders:
-            free(self.arena, job.blocks.pop(number).region, list(self._crew), is_unread=True)
-
-    def _ring(self, job: PoolJob, most: int) -> None:
-        """Wake as many idle workers as there are grains."""
-        native.fence()
-        for member in job.members.values():
-            most -= member.ring()
-            if most <= 0:
-                return
 
     def _patience(self) -> float:
         return min(self._deadlines.patience(), self._retired.patience())

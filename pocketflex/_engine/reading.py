@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import native, payload
-from .blocks import ENTRY, FAILURE, HEADER, Form
-from .shm import Region
+from .blocks import ENTRY, HEADER
+from .grains import FAILURE, Form
+from .segments import Region
 
 _ARRAY_TYPES = {1: "i8", 2: "f8", 7: "?"}  # the columns that are arrays already: of int, float, bool
 _SMALL = 4096  # bytes; the copy of a smaller array costs less than the memory that a view of it holds

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import failures, native
-from .blocks import COLUMNS, ENTRY, HEADER, Block, Watch, encode_results, write_head
+from .blocks import COLUMNS, ENTRY, HEADER, Block, encode_results, write_head
 from .failures import FailureRecord
-from .shm import Arena, Region
+from .grains import Watch
+from .segments import Region
+from .shm import Arena
 
 _MOST_GRAINS = 64
 _ROOM = 1 << 20  # bytes of columns in a block: fits an L2 cache

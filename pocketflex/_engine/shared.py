@@ -11,7 +11,7 @@ import weakref
 from typing import Any
 
 from .arrays import has_plain_rows
-from .shm import Segment
+from .segments import Segment
 
 
 class Shared:

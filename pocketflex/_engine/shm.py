@@ -21,86 +21,20 @@ store and no message, so it can be made by the garbage collector, in the middle 
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import sys
 from bisect import insort
 from collections import deque
 from itertools import count
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from ..errors import WorkerDiedError
 from .exclusive import Exclusive
-from .packets import lift
+from .segments import LARGEST, Region, Segment, round_up
 
-ALIGNMENT = 64  # a cache line; also enough for every numpy dtype
-_FIRST = 1 << 20  # bytes of an arena's first segment; each further one is twice as large ...
-_LARGEST = 32 << 20  # ... up to this; a region above it gets a segment of its own, given back after use
+_FIRST = 1 << 20  # bytes of an arena's first segment; each further one is twice as large, up to LARGEST
 _LENT = (1).to_bytes(8, sys.byteorder)  # the first word of a region that the reader has
-
-
-class Region(NamedTuple):
-    """A stretch of a segment; its numbers are what travels.
-
-    Attributes:
-        segment: Number of the segment within its arena.
-        offset: First byte.
-        nbytes: Length in bytes.
-        is_alone: Whether its segment holds nothing else, and goes when the region is freed.
-    """
-
-    segment: int
-    offset: int
-    nbytes: int
-    is_alone: bool = False
-
-
-class Segment:
-    """One memfd and its mapping in this process."""
-
-    def __init__(self, fd: int, size: int) -> None:
-        """Map `fd`, which becomes this object's own."""
-        try:
-            self.map = mmap.mmap(fd, size)
-        except BaseException:
-            os.close(fd)
-            raise
-        self.fd = fd
-
-    @classmethod
-    def create(cls, size: int, reserved: int | None = None) -> Segment:
-        """A segment of `size` bytes, of which `reserved` have memory at once; None: all.
-
-        Raises:
-            OSError: There is not enough memory, or no file descriptor left.
-        """
-        if size > _LARGEST and size > (free := available_memory()):
-            raise OSError(errno.ENOMEM, f"{size:,} bytes of shared memory are wanted and {free:,} are available")
-        fd = lift(os.memfd_create("pocketflex", os.MFD_CLOEXEC))
-        try:
-            os.ftruncate(fd, size)
-            os.posix_fallocate(fd, 0, size if reserved is None else reserved)
-        except BaseException:
-            os.close(fd)
-            raise
-        return cls(fd, size)
-
-    def close(self) -> None:
-        """Give the descriptor back, and the memory once nothing refers to the mapping.
-
-        The map is dropped and not closed: numpy keeps a reference to what a view was made from, but
-        does not stop it from being unmapped under the view.
-        """
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-            del self.map
-
-    def __del__(self) -> None:
-        if getattr(self, "fd", -1) >= 0:
-            os.close(self.fd)
 
 
 class Arena:
@@ -136,7 +70,7 @@ class Arena:
         wanted = round_up(max(nbytes, 1))
         with self._lock:
             self._check()
-            if alone or wanted > _LARGEST:
+            if alone or wanted > LARGEST:
                 self._reclaim()
                 return Region(self._add(wanted), 0, wanted, is_alone=True)
             self._take_back()
@@ -243,7 +177,7 @@ class Arena:
         return None
 
     def _grow(self, nbytes: int) -> Region:
-        size = min(_FIRST << len(self._holes), _LARGEST)
+        size = min(_FIRST << len(self._holes), LARGEST)
         while size < nbytes:
             size *= 2
         number = self._add(size)
@@ -301,21 +235,6 @@ class Lens:
         """Unmap a segment once nothing refers to it."""
         if found := self._segments.pop(segment, None):
             found.close()
-
-
-def available_memory() -> int:
-    """Bytes that can be had without swapping, as the kernel estimates.
-
-    A memfd has no size limit of its own: reserving more than there is calls the out-of-memory
-    killer, where a mounted tmpfs would report ENOSPC. So what is large is compared with this first.
-    """
-    with open("/proc/meminfo") as lines:
-        return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 62)
-
-
-def round_up(nbytes: int) -> int:
-    """`nbytes` up to the next multiple of the alignment."""
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _joined(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:

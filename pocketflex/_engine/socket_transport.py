@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .packets import receive_packet, send_packet
-from .shm import Arena, Lens, round_up
+from .segments import round_up
+from .shm import Arena, Lens
 from .transport import Forget, Message, Parcel, Ring, Surroundings
 
 _RING = b"\0"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .crew import NOTHING, Crew, Departed, Member, most_workers, name_exit
+from .crew import NOTHING, Crew, Departed, most_workers, name_exit
 from .dispatch import Dispatch
+from .intake import Intake
 from .job import Blamed, Broken, PoolJob
 from .ranges import Limits
 from .retired import Retired
@@ -26,14 +27,13 @@ class Staff:
         dispatch: Dispatch,
         jobs: Mapping[int, PoolJob],
         retired: Retired,
-        read: Callable[[Member], None],
+        intake: Intake,
     ) -> None:
-        """Wire it up; `read` takes in what a worker has sent."""
         self._crew = crew
         self._dispatch = dispatch
         self._jobs = jobs
         self._retired = retired
-        self._read = read
+        self._intake = intake
 
     def hire(self) -> None:
         """Have as many workers as the largest job can use, or as can be had, and give all jobs theirs.
@@ -80,7 +80,7 @@ class Staff:
     def _charge(self, departed: Departed) -> None:
         """Take from a worker that has ended what it still sent, and see what its end costs."""
         member = departed.member
-        self._read(member)
+        self._intake.read(member)
         member.transport.close()
         is_timeout = member.condemned == departed.running
         is_innocent = member.is_dismissed and not is_timeout  # what it ran when the kill arrived is not to blame

@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from .failures import ErrorRecord
-from .shm import Arena, Lens, Region
+from .segments import Region
+from .shm import Arena, Lens
 
 
 class Parcel(NamedTuple):

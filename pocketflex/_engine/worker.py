@@ -22,11 +22,12 @@ from collections import deque
 
 from . import failures, native
 from .board import HEAD, JOB, REST, TAIL, WAITS, Board, Record, Slot, Told
-from .claims import ClaimRun, Task
+from .claims import ClaimRun
 from .ledger import Ledger
 from .loading import load_call
 from .packets import Disconnected
 from .reading import ItemReader
+from .task import Task
 from .transport import Drop, Forget, Load, LoadFailed, Message, Ring, Transport
 
 _is_worker = False

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pocketflex._engine import failures
-from pocketflex._engine.blocks import Block, EncodingFailed, Form, encode_items, encode_results
+from pocketflex._engine.blocks import Block, EncodingFailed, encode_items, encode_results
 from pocketflex._engine.failures import FailureRecord
+from pocketflex._engine.grains import Form
 from pocketflex._engine.reading import ItemReader, ResultReader
 from pocketflex._engine.shm import Arena, Lens
 from pocketflex._engine.source import Taken

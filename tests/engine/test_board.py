@@ -24,7 +24,7 @@ from pocketflex._engine.board import (
     Record,
     Told,
 )
-from pocketflex._engine.shm import Region
+from pocketflex._engine.segments import Region
 
 pytestmark = pytest.mark.usefixtures("either")
 ROOM = 62  # records

@@ -13,14 +13,16 @@ import pytest
 from pocketflex._engine import claims, failures
 from pocketflex._engine.blocks import encode_items
 from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Slot, Told
-from pocketflex._engine.claims import ClaimRun, Task
+from pocketflex._engine.claims import ClaimRun
 from pocketflex._engine.failures import FailureRecord
 from pocketflex._engine.ledger import NBYTES, Entry, Ledger
 from pocketflex._engine.pace import TARGET
 from pocketflex._engine.ranges import Span
 from pocketflex._engine.reading import ResultReader
-from pocketflex._engine.shm import Arena, Lens, Region
+from pocketflex._engine.segments import Region
+from pocketflex._engine.shm import Arena, Lens
 from pocketflex._engine.source import Taken
+from pocketflex._engine.task import Task
 from pocketflex.retry import Call, Retry, current_attempt
 
 JOB_NUMBER = 7

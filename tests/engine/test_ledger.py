@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pocketflex._engine import native
 from pocketflex._engine.ledger import NBYTES, Claim, Entry, Ledger
 from pocketflex._engine.ranges import Span
-from pocketflex._engine.shm import Region
+from pocketflex._engine.segments import Region
 
 pytestmark = pytest.mark.usefixtures("either")
 CLAIMED, TOTAL = 3, 4  # words, as native/README.md has them

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketflex._engine.shm import ALIGNMENT, Arena, Lens, Region, Segment
+from pocketflex._engine.segments import ALIGNMENT, Region, Segment
+from pocketflex._engine.shm import Arena, Lens
 
 LARGE = (32 << 20) + 1  # bytes: above this a region has a segment of its own
 
@@ -312,6 +313,6 @@ def test_a_segment_may_be_reserved_in_part() -> None:
 
 @pytest.mark.parametrize("size", [LARGE, 1 << 40])
 def test_more_than_there_is_left_is_refused_before_it_is_touched(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("pocketflex._engine.shm.available_memory", lambda: LARGE - 1)
+    monkeypatch.setattr("pocketflex._engine.segments.available_memory", lambda: LARGE - 1)
     with an_arena() as arena, pytest.raises(OSError, match="bytes of shared memory are wanted and 33,554,432 are"):
         arena.allocate(size)

@@ -1,0 +1,130 @@
+"""Grains of a block that are no columns, made ready to be copied. blocks.py has the formats."""
+
+from __future__ import annotations
+
+import marshal
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol
+
+from . import payload
+from .failures import FailureRecord
+from .segments import round_up
+
+_SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
+_MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
+FAILURE = 1  # the tag of a failure in a table
+
+
+class Form(IntEnum):
+    """How a grain is written, besides the columns of the native core."""
+
+    MARSHAL = 16
+    ROWS = 17
+    ARRAYS = 18
+    PICKLED = 19
+    SHARED = 20
+
+
+class Grain(NamedTuple):
+    """A grain that is ready to be copied: its form, its pieces with their offsets, its length and entries."""
+
+    form: int
+    parts: Sequence[tuple[int, Any]]
+    nbytes: int
+    length: int
+
+
+def stack(arrays: list[Any]) -> Grain:
+    """A grain of arrays that are alike."""
+    return Grain(Form.ARRAYS, ((0, arrays),), len(arrays) * arrays[0].nbytes, len(arrays))
+
+
+class Watch(Protocol):
+    """Who looks on while results are pickled."""
+
+    def begin(self, position: int) -> None:
+        """The result at `position` is about to be pickled."""
+
+    def refuse(self, position: int, error: BaseException) -> FailureRecord:
+        """It cannot be pickled: the failure to write in its place."""
+
+
+class Table:
+    """Makes one grain of a list of anything."""
+
+    def __init__(self, pickler: payload.ObjectPickler, values: list[Any]) -> None:
+        self._pickler = pickler
+        self._values = values
+        self._entries: list[tuple[int, bytes, list[memoryview]]] = []
+        self._nbytes = 0
+
+    def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
+        """Write all values, or those before one that cannot be pickled, or as many as fit."""
+        scalars = self._marshal()
+        while scalars and scalars.nbytes > 2 * limit and scalars.length > 1:
+            self._values = self._values[: scalars.length // 2]
+            scalars = self._marshal()
+        if scalars:
+            return scalars, None
+        for value in self._values:
+            try:
+                self._append(0, *self._pickler.dump(value))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # also SystemExit from a user's __reduce__: it costs one item
+                return self._grain(), error
+            if self._nbytes > limit:
+                break
+        return self._grain(), None
+
+    def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
+        """Write all values, failures where they belong, and for what cannot be pickled a failure too."""
+        if not failed and (scalars := self._marshal()):
+            return scalars
+        for position, value in enumerate(self._values):
+            if position in failed:
+                self._append(FAILURE, *self._pickler.dump(failed[position]))
+                continue
+            watch.begin(position)
+            try:
+                self._append(0, *self._pickler.dump(value))
+            except BaseException as error:
+                self._append(FAILURE, *self._pickler.dump(watch.refuse(position, error)))
+        return self._grain()
+
+    def _marshal(self) -> Grain | None:
+        if not _SCALARS.issuperset(map(type, self._values)):
+            return None
+        try:
+            data = marshal.dumps(self._values, _MARSHAL_VERSION)
+        except ValueError:  # marshal's lengths end at 2 GiB
+            return None
+        return Grain(Form.MARSHAL, ((0, data),), len(data), len(self._values))
+
+    def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
+        self._entries.append((tag, data, buffers))
+        self._nbytes += len(data) + sum(buffer.nbytes for buffer in buffers)
+
+    def _grain(self) -> Grain:
+        numbers, parts, at = array("q"), list[tuple[int, Any]](), 8 * self._words()
+        listed = 0
+        for tag, data, some in self._entries:
+            parts.append((at, data))
+            at += len(data)
+            listed += len(some)
+            numbers.extend((tag, at, listed))
+        for buffer in self._buffers():
+            at = round_up(at)
+            parts.append((at, buffer))
+            numbers.extend((at, buffer.nbytes))
+            at += buffer.nbytes
+        parts.append((0, numbers))
+        return Grain(Form.PICKLED, parts, at, len(self._entries))
+
+    def _buffers(self) -> Iterator[memoryview]:
+        return (buffer for _, _, some in self._entries for buffer in some)
+
+    def _words(self) -> int:
+        return 3 * len(self._entries) + 2 * sum(1 for _ in self._buffers())

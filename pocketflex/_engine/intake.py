@@ -1,0 +1,100 @@
+"""What workers tell, taken in: records from the board, messages from the sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import native
+from .board import REST, Record, Told
+from .crew import Crew, Member
+from .dispatch import Dispatch
+from .job import Arrived, Broken, PoolJob, free
+from .packets import Disconnected
+from .ranges import Span
+from .retired import Retired
+from .transport import LoadFailed
+
+
+class Intake:
+    """Passes on what workers tell; everything is to be called under the pool's lock."""
+
+    def __init__(self, crew: Crew, dispatch: Dispatch, jobs: Mapping[int, PoolJob], retired: Retired) -> None:
+        self._crew = crew
+        self._dispatch = dispatch
+        self._jobs = jobs
+        self._retired = retired
+
+    def read(self, member: Member) -> None:
+        """Take in everything that a worker has told."""
+        self.listen(member)
+        self.pull(member)
+
+    def settle(self) -> None:
+        """After deaths: finish the blocks whose items have gone elsewhere, and wake whoever may claim the others."""
+        for job in self._jobs.values():
+            for number in list(job.blocks):
+                self._finish(job, number)
+            job.ring(len(job.members))
+
+    def listen(self, member: Member) -> None:
+        """Take in a worker's messages."""
+        try:
+            while (message := member.transport.receive(block=False)) is not None:
+                if isinstance(message, LoadFailed) and message.job in self._jobs:
+                    self._jobs[message.job].inbox.append(message)
+        except Disconnected:
+            self._crew.hang_up(member)
+        except OSError as error:  # no descriptor or address space for its memory
+            self._abandon(member, error)
+
+    def _abandon(self, member: Member, error: OSError) -> None:
+        """Fail the jobs of a worker whose outcomes cannot be read."""
+        for job in self._jobs.values():
+            if member.slot in job.members:
+                job.inbox.append(Broken(error))
+        self._crew.kill(member.slot)
+
+    def pull(self, member: Member) -> None:
+        """Take in a worker's records."""
+        records = member.words.pull()
+        try:
+            for record in records:
+                self._take(member, record)
+        except OSError as error:
+            self._abandon(member, error)
+        if records:
+            for job in self._jobs.values():
+                job.call_up(self._crew.arena, member)
+            native.fence()
+            if member.words.words[REST] < 0:  # it rests because there was no room for its records
+                member.ring()
+
+    def _take(self, member: Member, record: Record) -> None:
+        job = self._jobs.get(record.job)
+        memory = member.transport.memory(record.segment) if record.nbytes else None
+        if job is None:
+            self._retired.take(record, member.slot)
+            if memory is not None:
+                member.transport.lens.release(record.region)
+            return
+        span = Span(record.start, record.stop)
+        if record.is_held:
+            job.blocks[record.block].holders.add(member.slot)
+        if record.kind == Told.LET_GO:
+            job.blocks[record.block].holders.discard(member.slot)
+        elif record.kind == Told.NOT_RUN:
+            self._dispatch.hand_back(record.block, span)
+            job.ring(len(job.members))
+        elif record.nbytes:
+            job.futile_deaths = 0
+            self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)
+            job.inbox.append(Arrived(member.transport.lens, memory, record))
+        self._finish(job, record.block)
+
+    def _finish(self, job: PoolJob, number: int) -> None:
+        """Give a block's memory back when all its items are settled and nothing refers to them."""
+        if self._dispatch.is_open(number) or number not in job.blocks:
+            return
+        job.ledger.forget(number)
+        if not job.blocks[number].holders:
+            free(self._crew.arena, job.blocks.pop(number).region, list(self._crew), is_unread=True)

@@ -1,0 +1,55 @@
+"""A job as a worker sees it, and where a worker tells what became of its items."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..retry import Call
+from .board import Record
+from .ledger import Entry, Ledger
+from .pace import Pace
+from .reading import ItemReader
+from .transport import Transport
+
+
+class Office(Protocol):
+    """Where records are told: the worker's `Desk`."""
+
+    number: int
+    transport: Transport
+    words: memoryview
+
+    def tell(self, record: Record) -> None:
+        """Tell the parent."""
+
+
+class Task:
+    """A job as a worker sees it."""
+
+    def __init__(
+        self, job: int, call: Call, ledger: Ledger, timeout: float | None, is_fixed: bool, has_buffers: bool = False
+    ) -> None:
+        self.job = job
+        self.call = call
+        self.ledger = ledger
+        self.timeout = timeout
+        self.pace = Pace()
+        self.is_fixed = is_fixed
+        self.has_buffers = has_buffers
+        self.large = 0  # bytes of the last result, where these are many
+        self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
+
+    def want(self) -> int:
+        """Items to claim."""
+        return 1 if self.is_fixed else self.pace.size()
+
+    def forget(self, segment: int) -> None:
+        """A segment has gone: refer to it no longer."""
+        if self._reader is not None and self._reader[1].segment == segment:
+            self._reader = None
+
+    def read(self, entry: Entry, transport: Transport) -> ItemReader:
+        """The reader of a block."""
+        if self._reader is None or self._reader[0] != entry.number:
+            self._reader = entry.number, ItemReader(entry.region, transport.memory)
+        return self._reader[1]
