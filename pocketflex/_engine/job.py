@@ -96,7 +96,8 @@ class PoolJob:
         waited for at the end of this one.
         """
         for untold in list(self.untold):
-            if self.blocks and (untold is member or (member is None and untold.running().job < 0)):
+            is_free = untold.running().item < 0  # else it has a record to tell, and is told of the job then
+            if self.blocks and (untold is member or (member is None and is_free)):
                 self.untold.remove(untold)
                 self._tell(untold, arena)
 

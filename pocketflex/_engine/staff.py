@@ -53,13 +53,13 @@ class Staff:
             self._enlist(job)
 
     def _enlist(self, job: PoolJob) -> None:
-        """Let a job have its workers, first those that have the fewest others."""
+        """Let a job have its workers, first those that run nothing and have the fewest others."""
         missing = _usable_workers(job.limits) - len(job.members)
         if missing <= 0:
             return
         jobs = Counter(slot for other in self._jobs.values() for slot in other.members)
         free = [member for member in self._crew if member.slot not in job.members and not member.is_dismissed]
-        for member in sorted(free, key=lambda member: jobs[member.slot])[:missing]:
+        for member in sorted(free, key=lambda one: (one.running().item >= 0, jobs[one.slot]))[:missing]:
             job.enlist(member, self._crew.arena)
 
     def settle(self) -> None:
