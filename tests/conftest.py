@@ -192,3 +192,22 @@ def run_script(start_script: StartScript) -> RunScript:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def shared_bytes() -> Callable[[], int]:
+    """Bytes of shared memory that this process and those below it refer to, whatever else the machine runs."""
+    return _shared_bytes
+
+
+def _shared_bytes() -> int:
+    found: dict[int, int] = {}
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with suppress(OSError):
+            for fd in os.listdir(f"/proc/{process.pid}/fd"):
+                with suppress(OSError):
+                    path = f"/proc/{process.pid}/fd/{fd}"
+                    if "memfd:pocketflex" in os.readlink(path):
+                        status = os.stat(path)
+                        found[status.st_ino] = 512 * status.st_blocks
+    return sum(found.values())

@@ -131,7 +131,7 @@ class Crew:
         ours, theirs = open_pair()
         with theirs:
             self._spawner.fork(slot, theirs)
-        member = Member(slot, self._board.slot(slot), SocketTransport(ours, self._arena))
+        member = Member(slot, self._board.slot(slot), SocketTransport(ours, self._arena, may_block=False))
         self._members[slot] = self._by_fd[ours.fileno()] = member
         self._poller.add(ours.fileno())
         return member
@@ -189,10 +189,16 @@ class Crew:
 
     def kill(self, slot: int, condemned: Running | None = None) -> None:
         """End a worker, perhaps for the sake of an item."""
-        if self._spawner is not None:
+        if self._spawner is not None and slot in self._members and not self._members[slot].is_dismissed:
             self._members[slot].condemned = condemned
             self._members[slot].is_dismissed = True
             self._spawner.kill(slot)
+
+    def end_overrun(self) -> None:
+        """Kill the workers that have been in an item for so long that messages to them are lost; it runs elsewhere."""
+        for member in self._members.values():
+            if member.transport.is_overrun:
+                self.kill(member.slot)
 
     def close(self) -> None:
         """End everybody and give the memory back."""

@@ -64,6 +64,7 @@ class Lent:
     """A block that workers may be reading: where it lies, and whose items still refer to it."""
 
     region: Region
+    refers_to: tuple[int, ...] = ()  # segments of shared arrays
     holders: set[int] = field(default_factory=set)
 
 
@@ -104,7 +105,8 @@ class PoolJob:
     def _tell(self, member: Member, arena: Arena) -> None:
         is_fixed, terms = self.limits.chunksize is not None, self.terms
         with suppress(Disconnected):  # its end is about to be reported, and another takes its place
-            member.transport.introduce(*arena.segments())
+            shared = [segment for lent in self.blocks.values() for segment in lent.refers_to]
+            member.transport.introduce(*arena.segments(), *shared)
             member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
 
     def ring(self, most: int) -> None:

@@ -19,7 +19,10 @@ class Disconnected(Exception):
 def open_pair() -> tuple[socket.socket, socket.socket]:
     """Two connected ends that keep message boundaries: nothing is ever half read."""
     first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return socket.socket(fileno=lift(first.detach())), socket.socket(fileno=lift(second.detach()))
+    ends = socket.socket(fileno=lift(first.detach())), socket.socket(fileno=lift(second.detach()))
+    for end in ends:
+        end.setblocking(True)  # whatever socket.setdefaulttimeout says
+    return ends
 
 
 def lift(fd: int) -> int:
@@ -35,17 +38,17 @@ def lift(fd: int) -> int:
         os.close(fd)
 
 
-def send_packet(connection: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
+def send_packet(connection: socket.socket, data: bytes, descriptors: Sequence[int] = (), *, block: bool = True) -> None:
     """Send `data` and copies of `descriptors` as one packet.
 
     Raises:
         Disconnected: The other side is gone.
+        BlockingIOError: There is no room for it, and `block` is False.
     """
+    flags = 0 if block else socket.MSG_DONTWAIT
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
     try:
-        if descriptors:
-            socket.send_fds(connection, (data,), list(descriptors))
-        else:
-            connection.send(data)
+        connection.sendmsg((data,), rights, flags)
     except ConnectionError as error:
         raise Disconnected from error
 

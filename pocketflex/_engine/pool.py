@@ -84,27 +84,30 @@ class Pool:
             OSError: There is not enough memory, or no worker can be started.
             RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
-        if self._turn.is_mine:
-            raise RuntimeError("the pool is in use by this thread, below the code that called it")
+        self._refuse_nested()
         parcel = store_parcel(self.arena, surroundings, *pickled)
         terms = Terms(parcel, self.arena.allocate(NBYTES), timeout)
         ledger = Ledger(self.arena.view(terms.ledger), self._crew.lock)
         ledger.clear(limits.max_workers, limits.length)
-        with self._turn.hold():
-            if self._is_closed:
-                raise WorkerDiedError("the worker pool was shut down while the call began")
-            for segment in self.arena.gone():
-                for member in self._crew:
-                    member.transport.put_off(Forget(segment))
-            job = PoolJob(next(self._numbers), limits, terms, ledger)
-            self._jobs[job.number] = job
-            self._dispatch.open(job.number, limits)
-            try:
-                self._staff.hire()
-            except OSError:
+        job = PoolJob(next(self._numbers), limits, terms, ledger)
+        try:
+            with self._turn.hold():
+                self._begin(job)
+        except BaseException:  # Ctrl-C too, which was held back until here
+            with self._turn.hold():
                 self._retire(job)
-                raise
-            return job
+            raise
+        return job
+
+    def _begin(self, job: PoolJob) -> None:
+        if self._is_closed:
+            raise WorkerDiedError("the worker pool was shut down while the call began")
+        for segment in self.arena.gone():
+            for member in self._crew:
+                member.transport.put_off(Forget(segment))
+        self._jobs[job.number] = job
+        self._dispatch.open(job.number, job.limits)
+        self._staff.hire()
 
     def plan(self, job: PoolJob, delivered: int) -> Plan | None:
         """The span of items that should be encoded next, now that so many outcomes have been passed on since."""
@@ -120,12 +123,13 @@ class Pool:
             if job.number not in self._jobs:  # the pool has been shut down
                 return
             number = self._dispatch.offer(job.number, planned, block.length)
-            job.blocks[number] = Lent(block.region)
+            job.blocks[number] = Lent(block.region, block.refers_to)
             for member in job.members.values():
                 with suppress(Disconnected):  # its end is about to be reported
                     member.transport.introduce(block.region.segment, *block.refers_to)
             job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region))
             job.call_up(self.arena)
+            self._crew.end_overrun()
             native.fence()
             job.ring(-(-block.length // grain))
         if job.terms.timeout is not None:
@@ -145,7 +149,12 @@ class Pool:
                 job.ledger.seal(length)
 
     def wait(self, job: PoolJob) -> None:
-        """Block until the job's inbox has something, a span can be planned, or it is cancelled."""
+        """Block until the job's inbox has something, a span can be planned, or it is cancelled.
+
+        Raises:
+            RuntimeError: This thread waits for another job, below a signal handler that calls this.
+        """
+        self._refuse_nested()
         self._turn.lead(
             lambda: bool(job.inbox)
             or job.is_cancelled
@@ -207,6 +216,10 @@ class Pool:
         self._deadlines.enforce()
         self._retired.enforce()
 
+    def _refuse_nested(self) -> None:
+        if self._turn.is_mine:
+            raise RuntimeError("the pool is in use by this thread, below the code that called it")
+
     def _patience(self) -> float:
         return min(self._deadlines.patience(), self._retired.patience())
 
@@ -216,10 +229,12 @@ class Pool:
         if self._jobs.pop(job.number, None) is None:
             return
         self._dispatch.close(job.number)
-        for news in job.inbox:
+        while job.inbox and not self._is_closed:  # when the pool is shut down, its memory goes anyway
+            news = job.inbox.popleft()
             if isinstance(news, Arrived):
                 news.release()
         self._retired.add(job)
+        self._poller.nudge()  # whoever leads must reckon with the end of its grace
 
     def _mend(self) -> None:
         """Start afresh: items may be lost, and nobody must wait for them."""

@@ -35,8 +35,9 @@ class Retired:
     def add(self, job: PoolJob) -> None:
         """A job has ended."""
         job.ledger.close()
-        for slot in job.members:
-            self._crew.cancel(slot, job.number)
+        for slot, member in job.members.items():
+            if member.running().job == job.number:
+                self._crew.cancel(slot, job.number)
         job.dismiss()
         self._leaving[job.number] = _Leaving(job, time.monotonic() + GRACE)
         self._free(job.number)

@@ -27,7 +27,10 @@ _FEW = 32  # descriptors in one packet, which has room for 64
 class SocketTransport:
     """One end of a connection; the parent's ends share one arena, a worker has its own."""
 
-    def __init__(self, connection: socket.socket, arena: Arena) -> None:
+    def __init__(self, connection: socket.socket, arena: Arena, *, may_block: bool = True) -> None:
+        """Use `connection`; where it `may_block` it waits for room, else the other side is overrun."""
+        self._may_block = may_block
+        self.is_overrun = False  # has not read for so long that a message is lost
         self.arena = arena
         self.lens = Lens()
         self._socket = connection
@@ -43,7 +46,7 @@ class SocketTransport:
     def send(self, message: Message) -> None:
         """Send a message."""
         if isinstance(message, Ring):
-            send_packet(self._socket, _RING)
+            self._send_packet(_RING)
         elif not isinstance(message, Forget):
             self._send_all(message)
         elif message.segment in self._sent:
@@ -84,6 +87,12 @@ class SocketTransport:
         self._inbox.extend(messages)
         return True
 
+    def _send_packet(self, packet: bytes, descriptors: Sequence[int] = ()) -> None:
+        try:
+            send_packet(self._socket, packet, descriptors, block=self._may_block)
+        except BlockingIOError:
+            self.is_overrun = True
+
     def _map(self, fresh: Sequence[int], descriptors: list[int]) -> None:
         """Map new segments; the kernel gives fewer descriptors than were sent where there is no room for them."""
         try:
@@ -108,7 +117,7 @@ class SocketTransport:
 
     def _send(self, messages: Sequence[Message], fresh: Sequence[int]) -> None:
         packet = pickle.dumps((messages, fresh), protocol=5)
-        send_packet(self._socket, packet, [self.arena.descriptor(number) for number in fresh])
+        self._send_packet(packet, [self.arena.descriptor(number) for number in fresh])
         self._sent.update(fresh)
 
 

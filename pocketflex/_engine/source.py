@@ -93,12 +93,12 @@ class Source:
         until, step = monotonic() + _PATIENCE, 1
         try:
             while len(pulled) < count and monotonic() < until:
-                step = min(2 * step, count - len(pulled))
-                before = len(pulled)
+                step, before = min(step, count - len(pulled)), len(pulled)
                 pulled.extend(islice(self._iterator, step))  # keeps what came before an exception
                 if len(pulled) - before < step:
                     self.is_exhausted = True
                     break
+                step *= 2
         except Exception as error:
             self.error = error
             self.is_exhausted = True

@@ -96,6 +96,10 @@ class Transport(Protocol):
         """This side's memory."""
 
     @property
+    def is_overrun(self) -> bool:
+        """Whether a message was lost, because the other side has not read for long."""
+
+    @property
     def lens(self) -> Lens:
         """The other side's memory."""
 
@@ -103,7 +107,7 @@ class Transport(Protocol):
         """A descriptor that is readable when a message, or the end, has come."""
 
     def send(self, message: Message) -> None:
-        """Send a message. Blocks, if at all, only the worker's side.
+        """Send a message. Blocks, if at all, only the worker's side; the parent's notes that a worker is overrun.
 
         Raises:
             Disconnected: The other side is gone.

@@ -995,19 +995,7 @@ def test_subprocesses_and_threads_of_items_work() -> None:
     assert pf.parallel_map(work, range(4), max_workers=2) == [1, 2, 3, 4]
 
 
-def shared_bytes() -> int:
-    """Bytes of shared memory that this process and its workers refer to."""
-    found = {}
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        for fd in Path(f"/proc/{process.pid}/fd").iterdir():
-            with suppress(OSError):
-                status = fd.stat()
-                if "memfd:pocketflex" in os.readlink(fd):
-                    found[status.st_ino] = 512 * status.st_blocks
-    return sum(found.values())
-
-
-def test_a_worker_with_a_long_item_holds_no_memory_of_other_calls(gate: Gate) -> None:
+def test_a_worker_with_a_long_item_holds_no_memory_of_other_calls(gate: Gate, shared_bytes: Callable[[], int]) -> None:
     call = Thread(lambda: pf.parallel_map(lambda _: gate.enter(), [0], max_workers=1))
     gate.await_item()
     pf.parallel_map(abs, [1, 2], max_workers=2)

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -16,12 +15,6 @@ import pytest
 import pocketflex as pf
 
 Script = Callable[..., CompletedProcess[str]]
-
-
-def shared_memory() -> int:
-    """Bytes of shared memory on this machine."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Shmem:"))
 
 
 def test_a_slow_input_is_handed_on_as_it_comes() -> None:
@@ -74,19 +67,19 @@ def test_an_item_that_forks_and_returns_twice_counts_once() -> None:
     assert pf.parallel_map(abs, range(5)) == list(range(5))
 
 
-def test_the_memory_of_a_large_callable_is_given_back() -> None:
+def test_the_memory_of_a_large_callable_is_given_back(shared_bytes: Callable[[], int]) -> None:
     held = b"x" * (40 << 20)  # alone in its segment
-    before = shared_memory()
+    before = shared_bytes()
     for _ in range(5):
         assert pf.parallel_map(lambda n: n + len(held), [1], max_workers=1) == [1 + (40 << 20)]
-    assert shared_memory() - before < 80 << 20
+    assert shared_bytes() - before < 80 << 20
 
 
-def test_the_memory_of_large_items_is_given_back_at_once() -> None:
-    before = shared_memory()
+def test_the_memory_of_large_items_is_given_back_at_once(shared_bytes: Callable[[], int]) -> None:
+    before = shared_bytes()
     items = [np.ones(5 << 20) for _ in range(3)]  # 40 MB each
     assert pf.parallel_map(lambda item: float(item[0]), items, max_workers=2) == [1.0] * 3
-    assert shared_memory() - before < 40 << 20
+    assert shared_bytes() - before < 40 << 20
 
 
 def test_a_class_that_cannot_be_pickled_costs_its_item() -> None:
