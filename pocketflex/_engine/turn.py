@@ -13,7 +13,6 @@ Ctrl-C, and a leader that is interrupted still hands the lead on.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # signal itself makes enums, for 3 us a call
 import os
 import threading
 import time
@@ -21,8 +20,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import WorkerDiedError
-
-_SIGINT = int(_signal.SIGINT)
+from .exclusive import Shield
 
 
 class Turn:
@@ -54,7 +52,7 @@ class Turn:
         self._is_busy = False  # whether the holder of the lock is changing what it guards
         self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
-        self._shield = _Shield()
+        self._shield = Shield()
         self._pid = os.getpid()
 
     def hold(self) -> Turn:
@@ -160,28 +158,3 @@ class Turn:
                 is_interrupted = True
         if is_interrupted:
             raise KeyboardInterrupt
-
-
-class _Shield:
-    """Holds Ctrl-C back while the pool's state is being changed: half a change would lose items."""
-
-    def __init__(self) -> None:
-        self._is_hit = False
-
-    def up(self) -> bool:
-        """From here on, note Ctrl-C and do nothing, where it would raise KeyboardInterrupt; says whether it would."""
-        is_main = threading.get_ident() == threading.main_thread().ident
-        if not is_main or _signal.getsignal(_SIGINT) is not _signal.default_int_handler:
-            return False
-        _signal.signal(_SIGINT, self._note)
-        return True
-
-    def down(self) -> None:
-        """Let Ctrl-C through again, first of all the one that came in between."""
-        _signal.signal(_SIGINT, _signal.default_int_handler)
-        if self._is_hit:
-            self._is_hit = False
-            raise KeyboardInterrupt
-
-    def _note(self, number: int, frame: object) -> None:
-        self._is_hit = True
