@@ -185,7 +185,9 @@ class Dispatch:
     @staticmethod
     def _is_window_full(state: _Job) -> bool:
         window = _WINDOW * state.limits.max_workers * state.share()
-        return state.limits.is_windowed and state.planned - state.delivered >= max(window, MOST_GRAINS)
+        if state.limits.chunksize is None:
+            window = max(window, MOST_GRAINS)  # small items on probation are read a block at a time
+        return state.limits.is_windowed and state.planned - state.delivered >= window
 
     def _blame(self, job: int, rest: Span, index: int, is_final: bool) -> list[Blame]:
         state = self._jobs[job]

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import functools
 import io
+import marshal
 import pickle
 import sys
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -66,11 +67,12 @@ class ObjectPickler:
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle, with two differences.
+    """cloudpickle, with three differences.
 
-    Functions with a cache travel by value where others would. And a class that came by value from
-    the parent goes back there as a reference: cloudpickle would send its definition, and the parent,
-    in loading it, would overwrite the methods of its own class with copies from the worker.
+    Functions with a cache travel by value where others would. Code keeps the name of its file, which
+    cloudpickle 3.1.3 takes away: a traceback from a worker shows the user's own lines. And a class that
+    came by value from the parent goes back there as a reference: cloudpickle would send its definition,
+    and the parent, in loading it, would overwrite the methods of its own class with copies from the worker.
     """
 
     gives_back = False
@@ -78,6 +80,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, functools._lru_cache_wrapper) and not _is_importable(value):
             return _cache_again, (value.__wrapped__, value.cache_parameters())
+        if isinstance(value, CodeType):
+            return marshal.loads, (marshal.dumps(value),)  # both ends are the same interpreter
         if self.gives_back and isinstance(value, type):
             if value in _CLASS_IDS and value not in _born_here:
                 return _class_of_id, (_CLASS_IDS[value],)

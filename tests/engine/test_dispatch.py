@@ -175,7 +175,7 @@ class Events(RuleBasedStateMachine):
             assert span.start == job.planned
             if job.limits.is_windowed and job.limits.chunksize:
                 window = _WINDOW * job.limits.max_workers * job.limits.chunksize
-                assert job.planned - job.delivered < max(window, MOST_GRAINS)
+                assert job.planned - job.delivered < window
             job.planned = span.stop
 
     @precondition(lambda self: self.workers)
@@ -517,7 +517,7 @@ def test_nothing_is_planned_beyond_the_end() -> None:
 
 @pytest.mark.parametrize("chunksize", [1, 100])
 def test_planning_waits_for_delivery(chunksize: int) -> None:
-    dispatch, window = opened(Limits(1, chunksize, is_windowed=True)), max(_WINDOW * chunksize, MOST_GRAINS)
+    dispatch, window = opened(Limits(1, chunksize, is_windowed=True)), _WINDOW * chunksize
     ahead = 0
     while plan := dispatch.plan(1, 0):
         ahead = plan.span.stop
