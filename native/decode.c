@@ -1,127 +1,97 @@
-/* From a column to a list of new values. Whatever the bytes are, the end is a list or an exception. */
+/* From a column to new values in a list. Whatever the bytes are, the end is a full list or an exception. */
 #include "functions.h"
 
-#include "column.h"
+#include "item.h"
 
-static bool is_set(PyObject *list, Py_ssize_t index, PyObject *item)
-{
-    return item && PyList_SetItem(list, index, item) == 0;
-}
-
-static bool decode_ints(PyObject *list, const uint8_t *at, Py_ssize_t count)
-{
-    for (Py_ssize_t index = 0; index < count; index++) {
-        long long value;
-        memcpy(&value, at + 8 * index, 8);
-        if (!is_set(list, index, PyLong_FromLongLong(value)))
-            return false;
-    }
-    return true;
-}
-
-static bool decode_floats(PyObject *list, const uint8_t *at, Py_ssize_t count)
-{
-    for (Py_ssize_t index = 0; index < count; index++) {
-        double value;
-        memcpy(&value, at + 8 * index, 8);
-        if (!is_set(list, index, PyFloat_FromDouble(value)))
-            return false;
-    }
-    return true;
-}
-
-static bool refuse(void)
+void column_refuse(void)
 {
     PyErr_SetString(PyExc_ValueError, "the bytes are no column of that kind and length");
-    return false;
 }
 
-static bool decode_bools(PyObject *list, const uint8_t *at, Py_ssize_t count)
+static bool seek(struct text_reader *text, int64_t first)
 {
-    for (Py_ssize_t index = 0; index < count; index++) {
-        uint8_t value = at[index];
-        if (value > 1)
-            return refuse();
-        if (!is_set(list, index, PyBool_FromLong(value)))
+    uint32_t begin = 0;
+    if (first > 0)
+        memcpy(&begin, text->table + sizeof begin * (size_t)(first - 1), sizeof begin);
+    text->table += sizeof begin * (size_t)first;
+    text->begin = begin;
+    return begin <= text->size;
+}
+
+bool column_read(struct column_reader *reader, int64_t kind, const uint8_t *at, int64_t nbytes, int64_t count,
+                 int64_t first)
+{
+    bool may_be = kind == (int)kind && column_may_be((int)kind, nbytes, count) && first >= 0 && first <= count;
+    *reader = (struct column_reader){.kind = (int)kind, .count = count, .at = at};
+    if (may_be && column_width((int)kind) < 0) {
+        reader->text = text_read(at, nbytes, count);
+        may_be = seek(&reader->text, first);
+    }
+    if (!may_be)
+        column_refuse();
+    return may_be;
+}
+
+/* A list's former item is let go of here, and could run code that makes the list shorter: then this fails. */
+INLINE bool take_all(struct column_reader *reader, int kind, PyObject *list, Py_ssize_t at)
+{
+    for (int64_t index = 0; index < reader->count; index++) {
+        PyObject *value = take_kind(reader, kind, index);
+        if (!value || PyList_SetItem(list, at + index, value) < 0)
             return false;
     }
     return true;
 }
 
-static bool decode_nones(PyObject *list, Py_ssize_t count)
+static bool take_column(struct column_reader *reader, PyObject *list, Py_ssize_t at)
 {
-    for (Py_ssize_t index = 0; index < count; index++) {
-        Py_INCREF(Py_None);
-        if (!is_set(list, index, Py_None))
-            return false;
-    }
-    return true;
-}
-
-typedef PyObject *(*make_text)(const char *bytes, Py_ssize_t size, const char *errors);
-
-static PyObject *make_bytes(const char *bytes, Py_ssize_t size, const char *errors)
-{
-    (void)errors;
-    return PyBytes_FromStringAndSize(bytes, size);
-}
-
-/* Inlined once for each way to make an item. */
-static inline bool decode_text(PyObject *list, struct text_reader reader, Py_ssize_t count, make_text make)
-{
-    for (Py_ssize_t index = 0; index < count; index++) {
-        int64_t size;
-        const char *bytes = text_next(&reader, &size);
-        if (!bytes)
-            return refuse();
-        if (!is_set(list, index, make(bytes, size, NULL)))
-            return false;
-    }
-    return text_is_read(&reader) || refuse();
-}
-
-static bool decode_column(PyObject *list, int kind, const uint8_t *at, int64_t nbytes, Py_ssize_t count)
-{
-    switch (kind) {
+    switch (reader->kind) { /* a loop for each */
     case COLUMN_INT64:
-        return decode_ints(list, at, count);
+        return take_all(reader, COLUMN_INT64, list, at);
     case COLUMN_FLOAT64:
-        return decode_floats(list, at, count);
+        return take_all(reader, COLUMN_FLOAT64, list, at);
     case COLUMN_BOOL:
-        return decode_bools(list, at, count);
+        return take_all(reader, COLUMN_BOOL, list, at);
     case COLUMN_NONE:
-        return decode_nones(list, count);
-    case COLUMN_ASCII: /* not as Latin-1, which reads the bytes twice and takes any */
-        return decode_text(list, text_read(at, nbytes, count), count, PyUnicode_DecodeASCII);
+        return take_all(reader, COLUMN_NONE, list, at);
+    case COLUMN_ASCII:
+        return take_all(reader, COLUMN_ASCII, list, at);
     case COLUMN_UTF8:
-        return decode_text(list, text_read(at, nbytes, count), count, PyUnicode_DecodeUTF8);
+        return take_all(reader, COLUMN_UTF8, list, at);
     default:
-        return decode_text(list, text_read(at, nbytes, count), count, make_bytes);
+        return take_all(reader, COLUMN_BYTES, list, at);
     }
 }
 
-static PyObject *decode_list(int64_t kind, const struct room *room, int64_t nbytes, int64_t count)
+static bool decode(struct column_reader *reader, PyObject *list, int64_t at)
 {
-    if (kind != (int)kind || !column_may_be((int)kind, nbytes, count)) {
-        refuse();
-        return NULL;
-    }
-    PyObject *list = PyList_New(count);
-    if (list && !decode_column(list, (int)kind, room->at, nbytes, count))
-        Py_CLEAR(list);
-    return list;
+    if (!take_column(reader, list, at))
+        return false;
+    if (column_width(reader->kind) >= 0 || text_is_read(&reader->text))
+        return true;
+    column_refuse();
+    return false;
 }
 
 FUNCTION(columns_decode)
 {
     struct room room;
-    int64_t kind, nbytes, count;
-    if (!take_count("decode", given, 5) || !take_int(arguments[0], &kind) || !take_int(arguments[4], &count) ||
+    struct column_reader reader;
+    int64_t kind, nbytes, count, at;
+    if (!take_count("decode", given, 7) || !take_int(arguments[0], &kind) || !take_int(arguments[4], &count) ||
+        !take_list(arguments[5], "list") || !take_int(arguments[6], &at) ||
         !room_open(&room, arguments[1], arguments[2], false))
         return NULL;
-    PyObject *list = NULL;
-    if (take_between(arguments[3], "nbytes", 0, room.nbytes, &nbytes))
-        list = decode_list(kind, &room, nbytes, count);
+    bool is_done = take_between(arguments[3], "nbytes", 0, room.nbytes, &nbytes) &&
+                   column_read(&reader, kind, room.at, nbytes, count, 0);
+    if (is_done && (at < 0 || at > PyList_Size(arguments[5]) || count > PyList_Size(arguments[5]) - at)) {
+        PyErr_Format(PyExc_ValueError, "a list of %zd items has no room for %lld from %lld on",
+                     PyList_Size(arguments[5]), (long long)count, (long long)at);
+        is_done = false;
+    }
+    is_done = is_done && decode(&reader, arguments[5], at);
     PyBuffer_Release(&room.view);
-    return list;
+    if (!is_done)
+        return NULL;
+    Py_RETURN_NONE;
 }

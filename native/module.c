@@ -27,9 +27,11 @@ static PyMethodDef FUNCTIONS[] = {
     ENTRY("owned", claims_owned, "(ledger, slot, /)", "Every (position, grain) that the slot owns."),
     ENTRY("encode", columns_encode, "(items, start, stop, buffer, offset, /)",
           "Write items[start:stop] as a column: (kind, bytes), (0, 0) if they are none, (-1, 0) if there is no room."),
-    ENTRY("decode", columns_decode, "(kind, buffer, offset, nbytes, count, /)", "Read a column."),
-    ENTRY("call_each", loop_call_each, "(function, items, at, results, slot, index, until, /)",
-          "Call a function for each item from items[at] on; the position of the next."),
+    ENTRY("decode", columns_decode, "(kind, buffer, offset, nbytes, count, items, at, /)",
+          "Read a column into items[at:at + count]."),
+    ENTRY("call_each", loop_call_each,
+          "(function, items, at, stop, results, slot, index, until, room, offset, state, /)",
+          "Call a function for each of items[at:stop]; `state` then has where it ended and what is in the room."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -20,14 +20,20 @@ def owned(ledger: WriteableBuffer, slot: int, /) -> list[tuple[int, int]]: ...
 def encode(
     items: list[Any], start: int, stop: int, buffer: WriteableBuffer, offset: int, /
 ) -> tuple[int, int]: ...  # a column's items may be of any type until they are looked at
-def decode(kind: int, buffer: ReadableBuffer, offset: int, nbytes: int, count: int, /) -> list[Any]: ...
+def decode(
+    kind: int, buffer: ReadableBuffer, offset: int, nbytes: int, count: int, items: list[Any], at: int, /
+) -> None: ...
 def call_each(
     function: Callable[[Any], Any],
-    items: list[Any],
+    items: list[Any] | tuple[int, ReadableBuffer, int, int, int],
     at: int,
+    stop: int,
     results: list[Any],
     slot: WriteableBuffer,
     index: int,
     until: int,
+    room: WriteableBuffer | None,
+    offset: int,
+    state: WriteableBuffer,
     /,
-) -> int: ...
+) -> None: ...

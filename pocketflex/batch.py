@@ -33,7 +33,9 @@ class Batch:
             OptionError, BackendUnavailableError, PayloadError: The job cannot run with these options.
         """
         self._length = known_length(job.items)
-        self._job = replace(job, items=check_items(job.items, job.label), is_array=options.output == "array")
+        items = check_items(job.items, job.label)
+        self._assembly = Assembly(options, job.label, None if job.is_streamed else _fixed_length(items))
+        self._job = replace(job, items=items, is_array=options.output == "array", target=self._assembly.target)
         self._options = options
         self._run: Run = find_executor(options.executor).start(self._job, options)
         self._record = BatchRecord(job.label, self._run.workers)
@@ -42,7 +44,7 @@ class Batch:
 
     def results(self) -> Any:
         """Run all items and return their results as `on_error` and `output` say."""
-        settlement, assembly = self._settlement(), Assembly(self._options, self._job.label)
+        settlement, assembly = self._settlement(), self._assembly
         with closing(self._observe()) as runs:
             for run in runs:
                 assembly.add(settlement.take(run))
@@ -105,6 +107,11 @@ def check_items(items: Any, label: str) -> Any:
     except TypeError:
         kind = type(items).__name__
         raise TypeError(f"{label}: the items of a batch must be iterable, not {kind} ({items!r:.60})") from None
+
+
+def _fixed_length(items: Any) -> int | None:
+    """How many items checked ones are: an iterator's length may be a guess, or a lie."""
+    return None if isinstance(items, Iterator) else len(items)
 
 
 def known_length(items: Any) -> int | None:

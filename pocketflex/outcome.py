@@ -55,7 +55,8 @@ class Outcomes:
     Attributes:
         start: Index of the first item.
         results: One entry an item: its result, or its `Failure`. Where the job allows it and none has
-            failed, an ndarray with a row for each item.
+            failed, an ndarray with a row for each item; or the range of their indexes, where they have been
+            put into the job's target.
         failures: The failures among them, lowest index first. A result that merely is a `Failure`
             object, because the user's function returned one, is not listed here.
     """

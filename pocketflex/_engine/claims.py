@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic, monotonic_ns
@@ -19,7 +20,7 @@ from .failures import FailureRecord
 from .ledger import Claim
 from .pace import BUDGET
 from .ranges import Span
-from .reading import ItemReader
+from .reading import Column, ItemReader
 from .returns import Returns
 from .task import Office, Task
 
@@ -69,34 +70,41 @@ class ClaimRun:
         task, claim = self._task, self._claim
         is_plain = task.call.is_plain and task.timeout is None
         for grain in range(claim.first, claim.first + claim.grains):
-            items = self._items(grain)
-            if is_plain and isinstance(items, list):
-                self._run_plain(items)
+            self._begin()
+            source = self._reader.source(grain) if is_plain else None
+            if source is None:
+                self._run_watched(iter(self._reader.items(grain)), self._next + self._reader.length(grain))
             else:
-                self._run_watched(iter(items), self._next + self._reader.length(grain))
+                self._run_plain(source, self._reader.length(grain))
             if self._next < self._span.stop and not self._may_go_on():
                 return
 
-    def _items(self, grain: int) -> list[Any] | Iterator[Any]:
+    def _begin(self) -> None:
         if self._task.timeout is not None:
             self._words[BEGAN] = monotonic_ns()
         self._words[INDEX] = self._next
-        return self._reader.items(grain)
 
-    def _run_plain(self, items: list[Any]) -> None:
+    def _run_plain(self, items: list[Any] | Column, count: int) -> None:
         """Run bare calls; the loop is native."""
-        task, results = self._task, self._returns.results
-        function, at, first = task.call.function, 0, self._next
-        while at < len(items):
-            had, until = len(results), int((self._told_at + _FLUSH) * 1e9)
-            some = items if task.large == 0 else items[: at + max(1, _MOST_BYTES // task.large)]
+        task, returns, first, at = self._task, self._returns, self._next, 0
+        while at < count:
+            error, state = None, array("q", (at, 0, 0, 0))
+            until = int((self._told_at + _FLUSH) * 1e9)
+            stop = count if task.large == 0 else min(count, at + max(1, _MOST_BYTES // task.large))
+            room, offset = returns.room()
             try:
-                at = native.call_each(function, some, at, results, self._words, first, until)
-            except BaseException as error:
-                at += len(results) - had + 1
+                native.call_each(
+                    task.call.function, items, at, stop, returns.results, self._words, first, until, room, offset, state
+                )
+            except BaseException as raised:
+                error = raised
+            at, *packed = state
+            returns.keep(*packed)
+            if error is not None:
                 self._fail(error)
+                at += 1
             self._next = first + at
-            if at < len(items) and not self._may_go_on():
+            if at < count and not self._may_go_on():
                 return
 
     def _run_watched(self, items: Iterator[Any], stop: int) -> None:

@@ -18,6 +18,9 @@ _ARRAY_TYPES = {1: "i8", 2: "f8", 7: "?"}  # the columns that are arrays already
 _SMALL = 4096  # bytes; the copy of a smaller array costs less than the memory that a view of it holds
 
 
+Column = tuple[int, memoryview, int, int, int]  # kind, memory, offset, bytes, items
+
+
 class _Place(NamedTuple):
     """A grain: how it is written, where it begins in the block, its length, its entries."""
 
@@ -42,13 +45,18 @@ class _Reader:
         self._classes: payload.SharedClasses | None = None
         self._root: Any = None  # the ndarray that all views of this block have as their base
 
-    def _scalars(self, place: _Place) -> list[Any] | None:
+    def _fill(self, place: _Place, items: list[Any], at: int) -> bool:
+        """Read a grain of scalars into a list from a position on; False if it is none."""
         if place.form < Form.MARSHAL:
-            return native.decode(place.form, self._bytes, place.at, place.nbytes, place.length)
-        if place.form == Form.MARSHAL:
-            items: list[Any] = marshal.loads(self._bytes[place.at : place.at + place.nbytes])
-            return items
-        return None
+            native.decode(*self._column(place), items, at)
+        elif place.form == Form.MARSHAL:
+            items[at : at + place.length] = marshal.loads(self._bytes[place.at : place.at + place.nbytes])
+        else:
+            return False
+        return True
+
+    def _column(self, place: _Place) -> Column:
+        return place.form, self._bytes, place.at, place.nbytes, place.length
 
     def _base(self) -> Any:
         if self._root is None:
@@ -107,6 +115,13 @@ class ItemReader(_Reader):
         """Number of items of a grain."""
         return self._places[grain].length
 
+    def source(self, grain: int) -> list[Any] | Column | None:
+        """What the native loop takes: a column as it lies, or a list; None where items must be loaded one by one."""
+        place = self._places[grain]
+        if place.form < Form.MARSHAL:
+            return self._column(place)
+        return None if place.form == Form.PICKLED else list(self.items(grain))
+
     def items(self, grain: int) -> list[Any] | Iterator[Any]:
         """The items of a grain: a list, or where they are pickled an iterator that loads one at a time.
 
@@ -114,7 +129,8 @@ class ItemReader(_Reader):
         the next item.
         """
         place = self._places[grain]
-        if (scalars := self._scalars(place)) is not None:
+        if place.form <= Form.MARSHAL:
+            self._fill(place, scalars := [None] * place.length, 0)
             return scalars
         if place.form == Form.PICKLED:
             return map(self._entries(place, self._buffer).load, range(place.length))
@@ -145,59 +161,67 @@ class ResultReader(_Reader):
         super().__init__(region, memory)
         self._release = release
 
-    def read(self) -> tuple[list[Any], dict[int, Any]]:
-        """The results, and by position what failed: a FailureRecord, or the exception of loading it."""
-        results: list[Any] = []
+    def __len__(self) -> int:
+        return sum(place.length for place in self._places)
+
+    def read(self, results: list[Any], at: int) -> dict[int, Any]:
+        """Put the results into a list that has room for them, from a position on.
+
+        Returns:
+            What failed, by position: a FailureRecord, or the exception of loading a result.
+        """
         failed: dict[int, Any] = {}
         try:
             for place in self._places:
-                self._read_grain(place, results, failed)
+                self._read_grain(place, results, at, failed)
+                at += place.length
         finally:
             self._leave()
-        return results, failed
+        return failed
 
     def array(self) -> Any:
-        """The results as an ndarray with a row for each; None, and nothing is read, where they are not of one form."""
+        """The results as an ndarray with a row for each, perhaps a view of the block.
+
+        None, and nothing is read, where they are not of one form.
+        """
         forms = {place.form for place in self._places}
         if len(forms) > 1 or not forms <= _ARRAY_TYPES.keys() | {Form.ARRAYS}:
             return None
         import numpy as np
 
         try:
-            return np.concatenate([self._as_rows(place) for place in self._places])
+            pieces = [self._as_rows(place) for place in self._places]
+            return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         finally:
             self._leave()
 
     def _as_rows(self, place: _Place) -> Any:
         if place.form == Form.ARRAYS:
             return self._rows(place, place.length, place.nbytes)
-        import numpy as np
+        return self._base()[place.at : place.at + place.nbytes].view(_ARRAY_TYPES[place.form])
 
-        return np.frombuffer(self._bytes, _ARRAY_TYPES[place.form], place.length, place.at)
-
-    def _read_grain(self, place: _Place, results: list[Any], failed: dict[int, Any]) -> None:
-        if (scalars := self._scalars(place)) is not None:
-            results += scalars
-        elif place.form == Form.ARRAYS:
+    def _read_grain(self, place: _Place, results: list[Any], at: int, failed: dict[int, Any]) -> None:
+        if self._fill(place, results, at):
+            return
+        if place.form == Form.ARRAYS:
             rows = self._rows(place, place.length, place.nbytes)
             is_small = place.nbytes < _SMALL * place.length and rows.dtype.kind != "V"  # their copy has no padding
-            results.extend([row.copy() for row in rows] if is_small else rows)
+            results[at : at + place.length] = [row.copy() for row in rows] if is_small else list(rows)
         else:
-            self._read_entries(place, results, failed)
+            self._read_entries(place, results, at, failed)
 
-    def _read_entries(self, place: _Place, results: list[Any], failed: dict[int, Any]) -> None:
+    def _read_entries(self, place: _Place, results: list[Any], at: int, failed: dict[int, Any]) -> None:
         entries = self._entries(place, self._buffer)
         for position in range(place.length):
             try:
-                results.append(entries.load(position))
+                results[at + position] = entries.load(position)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # also SystemExit from a user's __setstate__: it costs one item
-                failed[len(results)] = error
-                results.append(None)
+                failed[at + position] = error
             else:
                 if entries.is_failure(position):
-                    failed[len(results) - 1] = results[-1]
+                    failed[at + position] = results[at + position]
 
     def _buffer(self, at: int, nbytes: int) -> Any:
         if nbytes < _SMALL:

@@ -32,6 +32,16 @@ class Returns:
     def __len__(self) -> int:
         return self._columns.count + len(self.results)
 
+    def room(self) -> tuple[memoryview | None, int]:
+        """Where the native loop may write results as a column, and from which byte on; None: in the list only."""
+        return (None, 0) if self.results else self._columns.room()
+
+    def keep(self, kind: int, nbytes: int, count: int) -> None:
+        """A column has been written there."""
+        if count:
+            self._columns.keep(kind, nbytes, count)
+            self.packed = self._columns.count
+
     def pack(self) -> bool:
         """Write the results as a column if they are one; False if there is no room for more."""
         if self.failed or not self.results:
@@ -77,15 +87,26 @@ class _Columns:
         """Write results and clear the list, if they make a column; False if there is no room."""
         if type(results[0]) not in COLUMNS or not self._has_region():
             return True
-        if len(self._table) == ENTRY * _MOST_GRAINS:
+        if self._is_full():
             return False
         form, nbytes = native.encode(results, 0, len(results), self._view, self._at)
         if form > 0:
-            self._table.extend((form, self._at, nbytes, len(results)))
-            self._at += -(-nbytes // 8) * 8
-            self.count += len(results)
+            self.keep(form, nbytes, len(results))
             results.clear()
         return form >= 0
+
+    def keep(self, kind: int, nbytes: int, count: int) -> None:
+        """A grain has been written where `room` says."""
+        self._table.extend((kind, self._at, nbytes, count))
+        self._at += -(-nbytes // 8) * 8
+        self.count += count
+
+    def room(self) -> tuple[memoryview | None, int]:
+        """Where the next grain may be written."""
+        return (self._view, self._at) if self._has_region() and not self._is_full() else (None, 0)
+
+    def _is_full(self) -> bool:
+        return len(self._table) == ENTRY * _MOST_GRAINS
 
     def _has_region(self) -> bool:
         if self._region is None:

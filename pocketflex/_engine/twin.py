@@ -6,16 +6,17 @@ has the formats.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from .twin_columns import decode, encode
+from .twin_columns import LIMIT, decode, encode
 from .twin_ledger import LEDGER_WORDS, claim, hand_back, owned, publish
 from .twin_words import MOST, between, fence, int64, load, open_words, signed, spin, store
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
     "LEDGER_WORDS",
@@ -37,30 +38,64 @@ _JOB, _INDEX, _CANCELLED = 0, 1, 4  # of a worker's slot
 
 def call_each(
     function: Callable[[Any], Any],
-    items: list[Any],
+    items: list[Any] | tuple[int, ReadableBuffer, int, int, int],
     at: int,
+    stop: int,
     results: list[Any],
     slot: WriteableBuffer,
     index: int,
     until: int,
+    room: WriteableBuffer | None,
+    offset: int,
+    state: WriteableBuffer,
     /,
-) -> int:
-    """Call a function for each item from items[at] on; the position of the next."""
-    for value, name in ((items, "items"), (results, "results")):
-        if type(value) is not list:
-            raise TypeError(f"{name} must be a list, and no subclass")
-    at, index, until = between("at", at, 0, MOST), int64(index), int64(until)
-    looked, stride, left = 0, 1, 1
-    with open_words(slot, 8) as words:
-        while at < len(items) and words[_CANCELLED] != words[_JOB]:
-            if not left:
-                now = monotonic_ns()
-                if now > until:
+) -> None:
+    """Call a function for each of items[at:stop]; `state` then has where it ended and what is in the room."""
+    if type(results) is not list:
+        raise TypeError("results must be a list, and no subclass")
+    at, stop, index, until = between("at", at, 0, MOST), between("stop", stop, 0, MOST), int64(index), int64(until)
+    with open_words(slot, 8) as words, open_words(state, 4) as told:
+        listed = _listed(items, at)
+        stop = min(stop, len(listed))
+        made: list[Any] | None = None if room is None else []
+        try:
+            for told[0] in range(at, stop):
+                if _is_over(words, until, told[0] - at) or told[0] >= len(listed):
                     break
-                left = stride = min(2 * stride, 64) if now - looked < 10_000 else 1  # as in native/loop.c
-                looked = now
-            words[_INDEX] = signed(index + at)
-            results.append(function(items[at]))
-            at += 1
-            left -= 1
-    return at
+                words[_INDEX] = signed(index + told[0])
+                result = function(listed[told[0]])
+                (results if made is None else made).append(result)
+            else:
+                told[0] = max(at, stop)
+        finally:
+            told[1:4] = array("q", _pack(made, results, room, offset))
+
+
+def _is_over(words: memoryview, until: int, run: int) -> bool:
+    """Whether the loop ends before the next item; one is run in any case."""
+    return words[_CANCELLED] == words[_JOB] or (run > 0 and monotonic_ns() > until)
+
+
+def _listed(items: Any, at: int) -> list[Any]:
+    if type(items) is not tuple:
+        if type(items) is not list:
+            raise TypeError("items must be a list, and no subclass")
+        return items
+    if len(items) != 5:
+        raise ValueError("a column is (kind, buffer, offset, nbytes, count)")
+    listed = [None] * between("count", items[4], at, LIMIT)
+    decode(*items, listed, 0)
+    return listed
+
+
+def _pack(
+    made: list[Any] | None, results: list[Any], room: WriteableBuffer | None, offset: int
+) -> tuple[int, int, int]:
+    """Write what was made as one column, where it is one; else it goes into the list."""
+    if not made or room is None:
+        return 0, 0, 0
+    kind, nbytes = encode(made, 0, len(made), room, offset)
+    if kind > 0:
+        return kind, nbytes, len(made)
+    results[:0] = made
+    return 0, 0, 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _INT64, _FLOAT64, _ASCII, _UTF8, _BYTES, _NONE, _BOOL = range(1, 8)
 _WIDTHS = {_INT64: 8, _FLOAT64: 8, _NONE: 0, _BOOL: 1}
-_LIMIT = 1 << 32  # a column's ends are 32 bits wide
+LIMIT = 1 << 32  # a column's ends are 32 bits wide
 _NOT_COLUMNAR = 0, b""
 _INCONSISTENT = "the bytes are no column of that kind and length"
 
@@ -44,7 +44,7 @@ def _encode(part: list[Any]) -> tuple[int, bytes]:
     types = set(map(type, part))
     encode_part = _ENCODERS.get(types.pop()) if len(types) == 1 else None
     kind, octets = encode_part(part) if encode_part else _NOT_COLUMNAR
-    return (kind, octets) if len(octets) < _LIMIT else _NOT_COLUMNAR
+    return (kind, octets) if len(octets) < LIMIT else _NOT_COLUMNAR
 
 
 def _room(buffer: ReadableBuffer, offset: int) -> memoryview:
@@ -74,7 +74,7 @@ def _encode_strings(part: list[str]) -> tuple[int, bytes]:
 
 
 def _encode_text(kind: int, part: list[str] | list[bytes], octets: bytes) -> tuple[int, bytes]:
-    if 4 * len(part) + len(octets) >= _LIMIT:
+    if 4 * len(part) + len(octets) >= LIMIT:
         return _NOT_COLUMNAR
     return kind, array("I", accumulate(map(len, part))).tobytes() + octets
 
@@ -89,17 +89,28 @@ _ENCODERS: dict[type, Callable[[list[Any]], tuple[int, bytes]]] = {
 }
 
 
-def decode(kind: int, buffer: ReadableBuffer, offset: int, nbytes: int, count: int, /) -> list[Any]:
-    """Read a column.
+def decode(
+    kind: int, buffer: ReadableBuffer, offset: int, nbytes: int, count: int, items: list[Any], at: int, /
+) -> None:
+    """Read a column into items[at:at + count].
 
     Raises:
-        ValueError: The bytes are no column of that kind and length.
+        ValueError: The bytes are no column of that kind and length, or the list is too short.
     """
+    if type(items) is not list:
+        raise TypeError("list must be a list, and no subclass")
+    values = _decode(kind, buffer, offset, nbytes, count)
+    if not 0 <= int64(at) <= len(items) - count:
+        raise ValueError(f"a list of {len(items)} items has no room for {count} from {at} on")
+    items[at : at + count] = values
+
+
+def _decode(kind: int, buffer: ReadableBuffer, offset: int, nbytes: int, count: int) -> list[Any]:
     int64(kind), int64(count)
     with _room(buffer, offset) as room, room[: between("nbytes", nbytes, 0, len(room))] as column:
         width = _WIDTHS.get(kind, -1)
         fits = nbytes == width * count if width >= 0 else nbytes >= 4 * count
-        if kind not in range(1, 8) or not 0 <= count < _LIMIT or nbytes >= _LIMIT or not fits:
+        if kind not in range(1, 8) or not 0 <= count < LIMIT or nbytes >= LIMIT or not fits:
             raise ValueError(_INCONSISTENT)
         if kind in (_INT64, _FLOAT64):
             return array("q" if kind == _INT64 else "d", bytes(column)).tolist()

@@ -27,6 +27,7 @@ class Job:
         is_streamed: Whether outcomes are consumed as they come, so that only a bounded number of
             them may wait for a slow item before them; otherwise all of them are kept anyway.
         is_array: Whether the results of neighbouring items may come as an ndarray with a row for each.
+        target: A list with room for the entry of each item, which an executor may put there itself.
     """
 
     call: Call
@@ -34,6 +35,7 @@ class Job:
     label: str
     is_streamed: bool = False
     is_array: bool = False
+    target: list[Any] | None = None
 
 
 class Run(Protocol):

@@ -57,8 +57,7 @@ class ProcessRun:
 
     def __init__(self, job: Job, options: BatchOptions) -> None:
         self.workers = options.max_workers or usable_cpus()
-        self._label = job.label
-        self._is_array = job.is_array
+        self._job = job
         self._options = options
         self._source = Source(job.items)
         self._limits = Limits(
@@ -83,7 +82,7 @@ class ProcessRun:
         pool = shared_pool()
         job = pool.open(self._limits, surroundings(self.workers), self._pickled, self._options.timeout)
         try:
-            self._owner = Owner(pool, job, self._source, self._label, self._is_array)
+            self._owner = Owner(pool, job, self._source, self._job)
             if self._is_cancelled:
                 return
             yield from self._owner.outcomes(self._options.ordered)
@@ -94,12 +93,11 @@ class ProcessRun:
 class Owner:
     """What the owning thread does: feed items, collect outcomes, put them in order."""
 
-    def __init__(self, pool: Pool, job: PoolJob, source: Source, label: str, is_array: bool) -> None:
-        self._is_array = is_array
+    def __init__(self, pool: Pool, job: PoolJob, source: Source, given: Job) -> None:
+        self._given = given
         self._pool = pool
         self._job = job
         self._source = source
-        self._label = label
         self._length: int | None = None  # known once the input has ended
         self._delivered = 0  # outcomes since the pool was last told
         self._collected: dict[int, Outcomes] = {}  # by index of the first item
@@ -183,14 +181,23 @@ class Owner:
     def _read(self, news: Arrived) -> Outcomes:
         record = news.record
         reader = ResultReader(record.region, news.memory, news.release)
-        if self._is_array and (rows := reader.array()) is not None:
-            return Outcomes(record.start, rows)
-        results, failed = reader.read()
-        start = record.start
-        failures = [_failure(start + position, record) for position, record in failed.items()]
-        for failure in failures:
-            results[failure.index - start] = failure
-        return Outcomes(start, results, tuple(failures))
+        start, stop, target = record.start, record.stop, self._given.target
+        if self._given.is_array and (rows := reader.array()) is not None:
+            return Outcomes(start, rows)
+        if target is not None:
+            failed = self._fail(target, 0, reader.read(target, start))
+            return Outcomes(start, range(start, stop), failed)
+        results = [None] * (stop - start)
+        failed = self._fail(results, start, reader.read(results, 0))
+        return Outcomes(start, results, failed)
+
+    @staticmethod
+    def _fail(results: list[Any], start: int, failed: dict[int, Any]) -> tuple[Failure, ...]:
+        """Put failures in their places of a list of results, of items from `start` on."""
+        failures = {position: _failure(start + position, found) for position, found in failed.items()}
+        for position, failure in failures.items():
+            results[position] = failure
+        return tuple(failures.values())
 
     def _explain(self, news: Blamed) -> Failure:
         if news.is_timeout:
@@ -202,7 +209,7 @@ class Owner:
 
     def _cannot_load(self, news: LoadFailed) -> PayloadError:
         cause = failures.load_error(news.error)
-        error = PayloadError(f"{self._label}: its function cannot be loaded in a worker: {describe(cause)}")
+        error = PayloadError(f"{self._given.label}: its function cannot be loaded in a worker: {describe(cause)}")
         error.__cause__ = cause
         return error
 
