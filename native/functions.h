@@ -23,4 +23,10 @@ FUNCTION(columns_encode);
 FUNCTION(columns_decode);
 FUNCTION(loop_call_each);
 
+/* fetch.c */
+FUNCTION(fetch_locate);
+FUNCTION(fetch_admit);
+FUNCTION(fetch_fetch);
+FUNCTION(fetch_bytes);
+
 #endif

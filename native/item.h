@@ -155,12 +155,20 @@ void column_refuse(void);
 
 typedef PyObject *(*make_text)(const char *bytes, Py_ssize_t size, const char *errors);
 
+/* Above it a new object seldom has memory that has been used before. */
+#define LONG_BYTES ((int64_t)1 << 16)
+
+/* A bytes object of many bytes. */
+PyObject *column_long_bytes(const char *bytes, int64_t size);
+
 INLINE PyObject *take_text(struct column_reader *reader, make_text make)
 {
     int64_t size;
     const char *bytes = text_next(&reader->text, &size);
+    if (bytes && make)
+        return make(bytes, size, NULL);
     if (bytes)
-        return make ? make(bytes, size, NULL) : PyBytes_FromStringAndSize(bytes, size);
+        return size < LONG_BYTES ? PyBytes_FromStringAndSize(bytes, size) : column_long_bytes(bytes, size);
     column_refuse();
     return NULL;
 }

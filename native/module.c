@@ -32,6 +32,11 @@ static PyMethodDef FUNCTIONS[] = {
     ENTRY("call_each", loop_call_each,
           "(function, items, at, stop, results, slot, index, until, room, offset, state, /)",
           "Call a function for each of items[at:stop]; `state` then has where it ended and what is in the room."),
+    ENTRY("locate", fetch_locate, "(items, buffer, at, /)", "Write the address and the length of each item's bytes."),
+    ENTRY("admit", fetch_admit, "(pid, /)", "Let a process and those below it read this one's memory."),
+    ENTRY("fetch", fetch_fetch, "(pid, buffer, at, count, into, /)",
+          "Read pieces of another process's memory, one behind the other."),
+    ENTRY("fetch_bytes", fetch_bytes, "(pid, address, nbytes, /)", "Bytes of another process's memory."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -64,13 +64,15 @@ ALLOWED: dict[str, set[str]] = {
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "exclusive", "twin_words"),
-    ("segments", "failures", "dispatch", "source", "twin_ledger", "twin_columns"),
+    ("segments", "failures", "dispatch", "source", "twin_ledger", "twin_columns", "twin_fetch"),
     ("shm", "grains"),
     ("twin",),
     ("native",),
     ("board", "ledger", "shared"),
     ("blocks", "transport"),
+    ("fetching",),
     ("reading", "returns", "socket_transport", "loading"),
+    ("items", "results"),
     ("task",),
     ("claims",),
     ("worker",),

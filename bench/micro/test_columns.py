@@ -44,4 +44,6 @@ def test_decode(benchmark: Any, core: Any, kind: str) -> None:
     """A list of all items."""
     buffer = bytearray(64 * COUNT)
     column, nbytes = core.encode(ITEMS[kind], 0, COUNT, buffer, 0)
-    assert benchmark(core.decode, column, buffer, 0, nbytes, COUNT) == ITEMS[kind]
+    items = [None] * COUNT
+    benchmark(core.decode, column, buffer, 0, nbytes, COUNT, items, 0)
+    assert items == ITEMS[kind]

@@ -16,6 +16,7 @@ The files in the order of an item's life:
     blocks            items to bytes: a header, a table, and grains that stand alone
       grains          those that are no columns; arrays knows numpy
       shared          arrays that the user has put in shared memory, whose rows are not copied
+      fetching        large items that workers read out of the parent's memory for themselves
     payload           one object to a pickle; the only importer of cloudpickle
       failures        exceptions that are sure to load in the parent
     shm               arenas: memory without a name, written by one side and read by the other
@@ -38,7 +39,7 @@ The files in the order of an item's life:
       claims          one claim: runs its items, hands back what takes too long
       returns         results to bytes
     board             where a worker says which item it is at, and tells by records what is done
-    reading           bytes to items (worker) and to results (parent)
+    reading           bytes to items (items, in a worker) and to results (results, in the parent)
     native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns
     sizing            how many workers, how many threads each
 

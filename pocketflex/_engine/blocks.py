@@ -19,6 +19,8 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
     PICKLED    everything else, and failures            table | pickles | buffers
     SHARED     rows of an array that `share` has made   none here: the offset is that in the array's segment,
                                                         whose number the notes have besides what ROWS have
+    FETCHED_*  large items that workers read out of     for each piece its address and length there; notes as of
+               the parent's memory (fetching.py)        ROWS, ARRAYS; none for bytes
 
 The table of a PICKLED grain: for each entry its tag (0 value, 1 failure), the end of its pickle and
 the end of its list of buffers; then for each buffer its offset and length, all counted from the
@@ -49,11 +51,19 @@ HEADER, ENTRY = 8, 4  # words
 
 
 class Block(NamedTuple):
-    """A block in memory: where it is, how many entries it has, and the segments that it refers to."""
+    """A block in memory.
+
+    Attributes:
+        region: Where it is.
+        length: How many entries it has.
+        refers_to: The segments that it refers to.
+        keeps: The items that it refers to, which are to live as long as it does.
+    """
 
     region: Region
     length: int
     refers_to: tuple[int, ...] = ()
+    keeps: Any = None
 
 
 class EncodingFailed(Exception):

@@ -54,6 +54,7 @@ class Told(IntEnum):
     NOT_RUN = 2  # these items of a claim will not be run by this worker; others, perhaps, can be claimed again
     LET_GO = 3  # nothing refers to this block any more
     DROPPED = 4  # nothing of this job is read any more
+    UNREADABLE = 5  # as NOT_RUN, because the parent's memory cannot be read: to be sent again, as copies
 
 
 class Record(NamedTuple):

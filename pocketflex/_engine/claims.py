@@ -17,10 +17,12 @@ from . import failures, native
 from .arrays import is_array
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
 from .failures import FailureRecord
+from .fetching import FetchError
+from .items import ItemReader
 from .ledger import Claim
 from .pace import BUDGET
 from .ranges import Span
-from .reading import Column, ItemReader
+from .reading import Column
 from .returns import Returns
 from .task import Office, Task
 
@@ -44,6 +46,7 @@ class ClaimRun:
         self._span: Span = claim.entry.span(claim.first, claim.grains)
         self._returns = Returns(desk.transport.arena, self)
         self._begun = self._told_at = monotonic()
+        self._is_over = False  # whether the rest of the claim is not to be run here
         self._pid = os.getpid()
         self.is_held = False  # whether the parent has been told that the user's code still refers to the block
         self._sent = self._next = self._span.start  # index of the first item that has not been told, run
@@ -52,17 +55,21 @@ class ClaimRun:
         """Run the items and tell their outcomes; hand back what is not run."""
         begin_attempt(0)
         self._words[COUNT] = 1
-        if self._task.call.chunk is None:
-            self._run_grains()
-        else:
-            self._run_chunk()
+        is_unreadable = False
+        try:
+            if self._task.call.chunk is None:
+                self._run_grains()
+            else:
+                self._run_chunk()
+        except FetchError:
+            is_unreadable = True
         with suppress(Exception):  # items may have closed or replaced it
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
         self._flush(is_last=True)
         if self._next > self._span.start:
             self._task.pace.measure(self._next - self._span.start, monotonic() - self._begun)
         if self._next < self._span.stop:
-            self._hand_back()
+            self._hand_back(is_unreadable)
 
     # --- running --------------------------------------------------------------------------------
 
@@ -71,11 +78,13 @@ class ClaimRun:
         is_plain = task.call.is_plain and task.timeout is None
         for grain in range(claim.first, claim.first + claim.grains):
             self._begin()
-            source = self._reader.source(grain) if is_plain else None
-            if source is None:
+            if not is_plain or self._reader.is_pickled(grain):
                 self._run_watched(iter(self._reader.items(grain)), self._next + self._reader.length(grain))
             else:
-                self._run_plain(source, self._reader.length(grain))
+                for piece in self._reader.pieces(grain):
+                    self._run_plain(piece)
+                    if self._is_over:
+                        return
             if self._next < self._span.stop and not self._may_go_on():
                 return
 
@@ -84,9 +93,10 @@ class ClaimRun:
             self._words[BEGAN] = monotonic_ns()
         self._words[INDEX] = self._next
 
-    def _run_plain(self, items: list[Any] | Column, count: int) -> None:
+    def _run_plain(self, items: list[Any] | Column) -> None:
         """Run bare calls; the loop is native."""
         task, returns, first, at = self._task, self._returns, self._next, 0
+        count = len(items) if isinstance(items, list) else items[-1]
         while at < count:
             error, state = None, array("q", (at, 0, 0, 0))
             until = int((self._told_at + _FLUSH) * 1e9)
@@ -104,7 +114,8 @@ class ClaimRun:
                 self._fail(error)
                 at += 1
             self._next = first + at
-            if at < count and not self._may_go_on():
+            if (at < count or self._are_many()) and not self._may_go_on():
+                self._is_over = True
                 return
 
     def _run_watched(self, items: Iterator[Any], stop: int) -> None:
@@ -128,6 +139,8 @@ class ClaimRun:
         words[INDEX] = index
         try:
             item = next(items)
+        except FetchError:
+            raise
         except BaseException as error:
             self._fail(_unreadable(index, error), 1, "unpicklable")
             return
@@ -148,6 +161,8 @@ class ClaimRun:
         try:
             items = self._reader.sequence(self._claim.first, self._claim.first + self._claim.grains)
             outcomes = self._task.call.run_chunk(start, items, self._task.timeout)
+        except FetchError:
+            raise
         except BaseException as error:
             outcomes = Outcomes.gather(start, [Failure(start + at, error) for at in range(count)])
         failures = {failure.index: failure for failure in outcomes.failures}
@@ -181,8 +196,13 @@ class ClaimRun:
         self._task.large = size if size > _LARGE else 0
         return self._task.large * len(results) >= _MOST_BYTES
 
-    def _hand_back(self) -> None:
+    def _hand_back(self, is_unreadable: bool) -> None:
+        """Let others run the rest; what cannot be read here, no other worker can read either."""
         claim, entry = self._claim, self._claim.entry
+        if is_unreadable:
+            rest = self._span.stop - self._next
+            self._desk.tell(Record(Told.UNREADABLE, self._task.job, entry.number, self._next, rest))
+            return
         begun = -(-(self._next - entry.start) // entry.grain)  # grains of the block that have begun
         whole = max(0, claim.first + claim.grains - begun)
         rest = min(entry.span(begun, 1).start, self._span.stop) if whole else self._span.stop

@@ -25,6 +25,9 @@ class Form(IntEnum):
     ARRAYS = 18
     PICKLED = 19
     SHARED = 20
+    FETCHED_ROWS = 21
+    FETCHED_ARRAYS = 22
+    FETCHED_BYTES = 23
 
 
 class Grain(NamedTuple):

@@ -82,7 +82,8 @@ class Intake:
             job.blocks[record.block].holders.add(member.slot)
         if record.kind == Told.LET_GO:
             job.blocks[record.block].holders.discard(member.slot)
-        elif record.kind == Told.NOT_RUN:
+        elif record.kind in (Told.NOT_RUN, Told.UNREADABLE):
+            job.may_fetch &= record.kind != Told.UNREADABLE
             self._dispatch.hand_back(record.block, span)
             job.ring(len(job.members))
         elif record.nbytes:

@@ -65,6 +65,7 @@ class Lent:
 
     region: Region
     refers_to: tuple[int, ...] = ()  # segments of shared arrays
+    keeps: Any = None  # items that workers read in this process's memory
     holders: set[int] = field(default_factory=set)
 
 
@@ -83,6 +84,7 @@ class PoolJob:
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     died_at: float = 0.0  # when the last of them did, by time.monotonic
     is_cancelled: bool = False
+    may_fetch: bool = True  # whether its workers can read this process's memory, for all that is known
 
     def enlist(self, member: Member, arena: Arena) -> None:
         """Let a worker take part. It is told with the first block, or it would wake up twice."""

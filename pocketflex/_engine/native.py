@@ -24,13 +24,17 @@ except ImportError as _missing:
 __all__ = [
     "IS_NATIVE",
     "LEDGER_WORDS",
+    "admit",
     "call_each",
     "claim",
     "decode",
     "encode",
     "fence",
+    "fetch",
+    "fetch_bytes",
     "hand_back",
     "load",
+    "locate",
     "owned",
     "publish",
     "spin",
@@ -39,13 +43,17 @@ __all__ = [
 
 IS_NATIVE: bool = _core.__name__ == "pocketflex._native"
 LEDGER_WORDS = _core.LEDGER_WORDS
+admit = _core.admit
 call_each = _core.call_each
 claim = _core.claim
 decode = _core.decode
 encode = _core.encode
 fence = _core.fence
+fetch = _core.fetch
+fetch_bytes = _core.fetch_bytes
 hand_back = _core.hand_back
 load = _core.load
+locate = _core.locate
 owned = _core.owned
 publish = _core.publish
 spin = _core.spin

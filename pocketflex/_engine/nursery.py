@@ -63,18 +63,19 @@ def main(connection: int, board: int, parent: int) -> None:
     if os.getppid() != parent:
         return  # it ended while this process started
     with socket.socket(fileno=connection) as parent_socket:
-        Nursery(parent_socket, Board.inherit(board)).run(parent_end)
+        Nursery(parent_socket, Board.inherit(board), parent).run(parent_end)
 
 
 class Nursery:
     """Forks, kills and reaps."""
 
-    def __init__(self, connection: socket.socket, board: Board) -> None:
+    def __init__(self, connection: socket.socket, board: Board, parent: int) -> None:
         from . import worker  # what every worker needs is imported once, before the first fork
 
         self._worker: type[worker.Worker] = worker.Worker
         self._socket = connection
         self._board = board
+        self._parent = parent
         self._die_with_parent = _load_prctl()
         _keep_memory()
         self._slots: dict[int, int] = {}  # pidfd -> slot
@@ -146,7 +147,7 @@ class Nursery:
                 _close_all_but(connection, self._board.descriptor)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
                 os.register_at_fork(after_in_child=lambda: _part_from(self._board, slot))
-                self._worker(transport, self._board, slot).serve()
+                self._worker(transport, self._board, slot, self._parent).serve()
                 code = 0
         except BaseException:
             traceback.print_exc()

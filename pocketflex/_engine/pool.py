@@ -123,7 +123,7 @@ class Pool:
             if job.number not in self._jobs:  # the pool has been shut down
                 return
             number = self._dispatch.offer(job.number, planned, block.length)
-            job.blocks[number] = Lent(block.region, block.refers_to)
+            job.blocks[number] = Lent(block.region, block.refers_to, block.keeps)
             for member in job.members.values():
                 with suppress(Disconnected):  # its end is about to be reported
                     member.transport.introduce(block.region.segment, *block.refers_to)

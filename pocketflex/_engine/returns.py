@@ -40,19 +40,22 @@ class Returns:
         """A column has been written there."""
         if count:
             self._columns.keep(kind, nbytes, count)
-            self.packed = self._columns.count
+            self.packed += count
 
     def pack(self) -> bool:
         """Write the results as a column if they are one; False if there is no room for more."""
         if self.failed or not self.results:
             return True
+        count = len(self.results)
         is_roomy = self._columns.add(self.results)
-        self.packed = self._columns.count
+        self.packed += count - len(self.results)
         return is_roomy
 
     def take(self) -> Iterator[Block]:
         """The blocks of everything collected; after this it is empty."""
-        self.pack()
+        if not self.pack() and self._columns.count:  # no room behind what is there: it may be a column of its own
+            yield self._columns.finish()
+            self.pack()
         if self._columns.count:
             yield self._columns.finish()
         else:
@@ -75,17 +78,26 @@ class Returns:
             return encode_results(self._arena, [None] * len(results), lost, self._watch)
 
 
+def _column_nbytes(results: list[Any]) -> int:
+    """Room that a column of results wants: the usual, or more where they are long."""
+    kind = type(results[0])
+    if kind not in (str, bytes):
+        return _ROOM
+    return max(_ROOM, sum(4 + len(result) for result in results if type(result) is kind))
+
+
 class _Columns:
     """A block of columns, written grain by grain."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self._region: Region | None = None
+        self.count = 0
         self._clear()
 
     def add(self, results: list[Any]) -> bool:
         """Write results and clear the list, if they make a column; False if there is no room."""
-        if type(results[0]) not in COLUMNS or not self._has_region():
+        if type(results[0]) not in COLUMNS or not self._has_region(_column_nbytes(results)):
             return True
         if self._is_full():
             return False
@@ -108,10 +120,12 @@ class _Columns:
     def _is_full(self) -> bool:
         return len(self._table) == ENTRY * _MOST_GRAINS
 
-    def _has_region(self) -> bool:
+    def _has_region(self, nbytes: int = _ROOM) -> bool:
+        if self._region is not None and not self.count and nbytes > self._region.nbytes - _FIRST:
+            self.discard()
         if self._region is None:
             try:
-                self._region = self._arena.allocate(_FIRST + _ROOM)
+                self._region = self._arena.allocate(_FIRST + max(nbytes, _ROOM))
             except OSError:  # whoever writes the results in another way finds out, and tells
                 return False
             self._view = self._arena.view(self._region)

@@ -47,6 +47,11 @@ class Source:
         """Number of items, None if only the end will tell."""
         return None if self._sequence is None else self._length
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether items stay where they are until all have outcomes: they were there before the call."""
+        return self._sequence is not None and type(self._sequence) is not range
+
     def take(self, span: Span) -> Taken:
         """The items of a span; fewer at the end, or where the input is slow.
 

@@ -58,6 +58,9 @@ class Spawner:
                 env={**environ, "POCKETFLEX_NO_NATIVE": "0" if native.IS_NATIVE else "1"},  # as here, whatever it was
             )
 
+        if _is_guarded():
+            native.admit(self._process.pid)  # workers fetch large items from this process's memory
+
     def fileno(self) -> int:
         """Readable when a worker has ended, or the spawner itself."""
         return self._socket.fileno()
@@ -95,6 +98,15 @@ class Spawner:
     def _tell(self, request: Fork | Kill, *descriptors: int) -> None:
         with suppress(Disconnected):  # the spawner is gone, and its workers with it: `receive` says so
             send_packet(self._socket, pickle.dumps(request), descriptors)
+
+
+def _is_guarded() -> bool:
+    """Whether Yama lets only a process's ancestors read its memory; Linux, Documentation/admin-guide/LSM/Yama.rst."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as scope:
+            return scope.read().strip() == "1"
+    except OSError:
+        return False
 
 
 def _has_folder() -> bool:

@@ -6,9 +6,10 @@ from typing import Protocol
 
 from ..retry import Call
 from .board import Record
+from .fetching import Fetcher
+from .items import ItemReader
 from .ledger import Entry, Ledger
 from .pace import Pace
-from .reading import ItemReader
 from .transport import Transport
 
 
@@ -48,8 +49,8 @@ class Task:
         if self._reader is not None and self._reader[1].segment == segment:
             self._reader = None
 
-    def read(self, entry: Entry, transport: Transport) -> ItemReader:
+    def read(self, entry: Entry, transport: Transport, fetcher: Fetcher) -> ItemReader:
         """The reader of a block."""
         if self._reader is None or self._reader[0] != entry.number:
-            self._reader = entry.number, ItemReader(entry.region, transport.memory)
+            self._reader = entry.number, ItemReader(entry.region, transport.memory, fetcher)
         return self._reader[1]

@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from .twin_columns import LIMIT, decode, encode
+from .twin_fetch import admit, fetch, fetch_bytes, locate
 from .twin_ledger import LEDGER_WORDS, claim, hand_back, owned, publish
 from .twin_words import MOST, between, fence, int64, load, open_words, signed, spin, store
 
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEDGER_WORDS",
+    "admit",
     "call_each",
     "claim",
     "decode",
     "encode",
     "fence",
+    "fetch",
+    "fetch_bytes",
     "hand_back",
     "load",
+    "locate",
     "owned",
     "publish",
     "spin",

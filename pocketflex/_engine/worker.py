@@ -23,10 +23,11 @@ from collections import deque
 from . import failures, native
 from .board import HEAD, JOB, REST, TAIL, WAITS, Board, Record, Slot, Told
 from .claims import ClaimRun
+from .fetching import Fetcher
+from .items import ItemReader
 from .ledger import Ledger
 from .loading import load_call
 from .packets import Disconnected
-from .reading import ItemReader
 from .task import Task
 from .transport import Drop, Forget, Load, LoadFailed, Message, Ring, Transport
 
@@ -75,7 +76,8 @@ class Desk:
 class Worker:
     """The main loop of a worker process."""
 
-    def __init__(self, transport: Transport, board: Board, number: int) -> None:
+    def __init__(self, transport: Transport, board: Board, number: int, parent: int) -> None:
+        self._fetcher = Fetcher(parent)
         self._transport = transport
         self._lock = board.descriptor
         self._desk = Desk(transport, board, number)
@@ -109,7 +111,7 @@ class Worker:
         native.fence()  # the parent closes the ledger first and then looks who runs the job
         claim = None if task.ledger.is_closed else task.ledger.claim(number, task.want())
         if claim is not None:
-            reader = task.read(claim.entry, self._transport)
+            reader = task.read(claim.entry, self._transport, self._fetcher)
             run = ClaimRun(self._desk, task, claim, reader)
             run.run()
             if run.is_held:

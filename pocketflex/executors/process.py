@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from .._engine import failures, payload
+from .._engine import failures, fetching, payload
 from .._engine.blocks import Block, EncodingFailed, encode_items
 from .._engine.board import MAX_WORKERS
 from .._engine.crew import name_exit
@@ -19,7 +19,7 @@ from .._engine.home import shared_pool, surroundings
 from .._engine.job import Arrived, Blamed, News, PoolJob
 from .._engine.pool import Pool
 from .._engine.ranges import Limits, Span
-from .._engine.reading import ResultReader
+from .._engine.results import ResultReader
 from .._engine.sizing import usable_cpus
 from .._engine.source import Source, Taken
 from .._engine.transport import LoadFailed
@@ -151,7 +151,7 @@ class Owner:
 
     def _offer(self, span: Span, taken: Taken, grain: int) -> None:
         try:
-            block: Block | None = encode_items(self._pool.arena, taken, grain, _BLOCK)
+            block: Block | None = self._refer(taken, grain) or encode_items(self._pool.arena, taken, grain, _BLOCK)
         except EncodingFailed as failed:
             block = failed.before
             guilty = span.start + (block.length if block else 0)
@@ -162,6 +162,11 @@ class Owner:
             span = Span(span.start, guilty)
         if block is not None:
             self._pool.offer(self._job, span, grain, block)
+
+    def _refer(self, taken: Taken, grain: int) -> Block | None:
+        """A block of items that workers fetch for themselves, where nobody changes them meanwhile."""
+        is_fit = self._source.is_lasting and not self._given.is_streamed and self._job.may_fetch
+        return fetching.refer(self._pool.arena, taken, grain) if is_fit else None
 
     def _next(self, done: int, ordered: bool) -> Outcomes | None:
         if ordered or not self._collected:

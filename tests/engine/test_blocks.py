@@ -18,8 +18,10 @@ from hypothesis.extra import numpy as hnp
 from pocketflex._engine import failures
 from pocketflex._engine.blocks import Block, EncodingFailed, encode_items, encode_results
 from pocketflex._engine.failures import FailureRecord
+from pocketflex._engine.fetching import Fetcher
 from pocketflex._engine.grains import Form
-from pocketflex._engine.reading import ItemReader, ResultReader
+from pocketflex._engine.items import ItemReader
+from pocketflex._engine.results import ResultReader
 from pocketflex._engine.shm import Arena, Lens
 from pocketflex._engine.source import Taken
 
@@ -83,14 +85,16 @@ class Ends:
         return region
 
     def reader(self, block: Block) -> ItemReader:
-        return ItemReader(block.region, self.memory)
+        return ItemReader(block.region, self.memory, Fetcher(os.getpid()))
 
     def items(self, block: Block) -> list[Any]:
         reader = self.reader(block)
         return [item for grain in range(len(self.forms(block))) for item in reader.items(grain)]
 
     def results(self, block: Block) -> tuple[list[Any], dict[int, Any]]:
-        return ResultReader(block.region, self.memory(block.region.segment), self._release).read()
+        reader = ResultReader(block.region, self.memory(block.region.segment), self._release)
+        results: list[Any] = [None] * len(reader)
+        return results, reader.read(results, 0)
 
     def _release(self) -> None:
         self.released += 1

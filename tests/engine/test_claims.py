@@ -15,10 +15,11 @@ from pocketflex._engine.blocks import encode_items
 from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Slot, Told
 from pocketflex._engine.claims import ClaimRun
 from pocketflex._engine.failures import FailureRecord
+from pocketflex._engine.fetching import Fetcher
 from pocketflex._engine.ledger import NBYTES, Entry, Ledger
 from pocketflex._engine.pace import TARGET
 from pocketflex._engine.ranges import Span
-from pocketflex._engine.reading import ResultReader
+from pocketflex._engine.results import ResultReader
 from pocketflex._engine.segments import Region
 from pocketflex._engine.shm import Arena, Lens
 from pocketflex._engine.source import Taken
@@ -88,7 +89,7 @@ class FakeDesk:
         self.words[JOB] = JOB_NUMBER
         claim = self.ledger.claim(WORKER, want)
         assert claim is not None
-        ClaimRun(self, task, claim, task.read(claim.entry, self.transport)).run()
+        ClaimRun(self, task, claim, task.read(claim.entry, self.transport, Fetcher(os.getpid()))).run()
 
     def outcomes(self) -> dict[int, Outcome]:
         """What has been told, by index; regions are released as they are read."""
@@ -108,7 +109,9 @@ class FakeDesk:
         lens, region = self._lens, record.region
         if not lens.knows(region.segment):
             lens.add(region.segment, os.dup(self.transport.arena.descriptor(region.segment)))
-        results, failed = ResultReader(region, lens.source(region.segment), lambda: lens.release(region)).read()
+        reader = ResultReader(region, lens.source(region.segment), lambda: lens.release(region))
+        results: list[Any] = [None] * len(reader)
+        failed = reader.read(results, 0)
         outcomes = [Outcome(result) for result in results]
         for position, failure in failed.items():
             assert isinstance(failure, FailureRecord)
@@ -604,7 +607,7 @@ def test_a_deadline_is_never_seen_early(desk: FakeDesk, items: Any, chunk: Any) 
     claim = desk.ledger.claim(WORKER, PLENTY)
     assert claim is not None
     task = desk.task(Call(double, chunk=chunk), 60.0)
-    run = ClaimRun(desk, task, claim, task.read(claim.entry, desk.transport))
+    run = ClaimRun(desk, task, claim, task.read(claim.entry, desk.transport, Fetcher(os.getpid())))
     run._words = Words()  # type: ignore[assignment]
     run.run()
     assert wrong == []

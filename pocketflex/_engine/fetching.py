@@ -1,0 +1,140 @@
+"""Large items that workers fetch from the parent's memory, instead of finding a copy in shared memory.
+
+A block then has only their addresses. Each worker reads its own items, piece by piece, into memory that
+stays in its nearest cache until they have been run; the parent, which has results to decode, copies
+nothing. That is one copy an item, as before, but made by all CPUs, and what is copied need not come
+back from main memory.
+
+The parent keeps the items alive as long as the block lives. It does not keep them unchanged, so only
+what nobody changes meanwhile is sent in this way: arrays and lists of a call that waits for its results,
+and no input that the user's own code goes on to produce. Where the kernel does not let workers read
+the parent (a hardened container, a parent that is not dumpable), they say so, and items are copied.
+"""
+
+from __future__ import annotations
+
+import pickle
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+from . import native
+from .arrays import are_alike, has_plain_rows, is_array
+from .blocks import ENTRY, HEADER, Block, write_head
+from .grains import Form
+from .shm import Arena
+from .source import Taken
+
+_LEAST = 1 << 14  # bytes of an item of a list: of a smaller one a system call costs more than its copy
+_LEAST_ROWS = 1 << 16  # bytes of all rows: less is copied before a worker has woken up
+_PIECE = 1 << 18  # bytes that are fetched at a time: an eighth of an L2 cache, and many times the cost of a call
+
+
+class FetchError(Exception):
+    """The kernel does not let this process read the parent's memory."""
+
+
+def refer(arena: Arena, taken: Taken, grain: int) -> Block | None:
+    """A block that says where items are; None where they must be written into it.
+
+    Raises:
+        OSError: There is not enough memory.
+    """
+    items = taken.sliced()
+    try:
+        if is_array(items):
+            return _refer_rows(arena, items, grain)
+        return _refer_list(arena, items, grain)
+    except (ValueError, BufferError):  # numpy gives no buffer of some dtypes
+        return None
+
+
+def _refer_rows(arena: Arena, rows: Any, grain: int) -> Block | None:
+    if not (rows.flags.c_contiguous and has_plain_rows(rows)) or rows.nbytes < _LEAST_ROWS:
+        return None
+    parts = [rows[at : at + grain] for at in range(0, len(rows), grain)]
+    places = array("q", bytes(16 * len(parts)))
+    native.locate(parts, places, 0)
+    notes = pickle.dumps((rows.dtype, rows.shape, bool(rows.flags.writeable)))
+    return _write(arena, Form.FETCHED_ROWS, [(1, len(part)) for part in parts], places, notes, rows)
+
+
+def _refer_list(arena: Arena, items: list[Any], grain: int) -> Block | None:
+    first = items[0]
+    if type(first) is bytes:
+        form, notes = Form.FETCHED_BYTES, b""
+        is_fit = all(type(item) is bytes and len(item) >= _LEAST for item in items)
+    else:
+        is_fit = is_array(first) and first.nbytes >= _LEAST and are_alike(items)
+        form, notes = Form.FETCHED_ARRAYS, pickle.dumps((first.dtype, first.shape, True)) if is_fit else b""
+    if not is_fit:
+        return None
+    places = array("q", bytes(16 * len(items)))
+    native.locate(items, places, 0)
+    counts = [min(grain, len(items) - at) for at in range(0, len(items), grain)]
+    return _write(arena, form, [(count, count) for count in counts], places, notes, items)
+
+
+def _write(
+    arena: Arena, form: Form, grains: list[tuple[int, int]], places: array[int], notes: bytes, keeps: Any
+) -> Block:
+    """A block of grains, each so many places and so many items."""
+    at = 8 * (HEADER + ENTRY * len(grains))
+    notes_at, table = at + 8 * len(places), array("q")
+    for count, length in grains:
+        table.extend((form, at, 16 * count, length))
+        at += 16 * count
+    region = arena.allocate(notes_at + len(notes))
+    view = arena.view(region)
+    write_head(view, table, notes_at, len(notes))
+    view[notes_at - 8 * len(places) : notes_at] = memoryview(places).cast("B")
+    view[notes_at : notes_at + len(notes)] = notes
+    return Block(region, sum(length for _, length in grains), keeps=keeps)
+
+
+class Fetcher:
+    """Reads items out of the parent's memory, in a worker."""
+
+    def __init__(self, parent: int) -> None:
+        """Read the memory of the process `parent`."""
+        self._parent = parent
+
+    def fetch(self, form: int, places: list[int], length: int, notes: Any) -> Iterator[Any]:
+        """The items of a grain in pieces: lists of bytes, or ndarrays with a row for each item.
+
+        Raises:
+            FetchError: They cannot be read.
+        """
+        try:
+            if form == Form.FETCHED_BYTES:
+                for at in range(0, 2 * length, 2):
+                    yield [native.fetch_bytes(self._parent, places[at], places[at + 1])]
+            elif form == Form.FETCHED_ROWS:
+                yield from self._rows(places, length, *pickle.loads(notes))
+            else:
+                yield from self._arrays(places, length, *pickle.loads(notes))
+        except OSError as error:
+            raise FetchError(str(error)) from error
+
+    def _rows(self, places: list[int], length: int, dtype: Any, shape: Any, is_writable: bool) -> Iterator[Any]:
+        address, nbytes = places
+        row = nbytes // length
+        step = max(1, _PIECE // row)
+        for at in range(0, length, step):
+            count = min(step, length - at)
+            place = array("q", (address + at * row, count * row))
+            yield self._read(place, (count, *shape[1:]), dtype, is_writable)
+
+    def _arrays(self, places: list[int], length: int, dtype: Any, shape: Any, is_writable: bool) -> Iterator[Any]:
+        step = max(1, _PIECE // places[1])
+        for at in range(0, length, step):
+            some = array("q", places[2 * at : 2 * (at + step)])
+            yield self._read(some, (len(some) // 2, *shape), dtype, is_writable)
+
+    def _read(self, places: array[int], shape: tuple[int, ...], dtype: Any, is_writable: bool) -> Any:
+        import numpy as np
+
+        room = np.empty(shape, dtype)
+        native.fetch(self._parent, places, 0, len(places) // 2, room.reshape(-1).view(np.uint8).data)
+        room.flags.writeable = is_writable
+        return room

@@ -1,0 +1,94 @@
+"""The items of a block, as a worker sees them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .fetching import Fetcher
+from .grains import Form
+from .reading import Column, Place, Reader
+from .segments import Region
+
+
+class ItemReader(Reader):
+    """The items of a block, as a worker sees them; arrays are views of the block's memory.
+
+    They may be written to: each item is run by one worker, and what is tried again after a crash is
+    written again. The memory must not be used for anything else while a view lives, which
+    `is_held` tells.
+    """
+
+    def __init__(self, region: Region, memory: Callable[[int], Any], fetcher: Fetcher) -> None:
+        """Read a block; `memory` gives the mapping of a segment, `fetcher` what is in the parent's memory."""
+        super().__init__(region, memory(region.segment))
+        self._segments = memory
+        self._fetcher = fetcher
+
+    def _elsewhere(self, segment: int) -> Any:
+        import numpy as np
+
+        return np.frombuffer(self._segments(segment), np.uint8)
+
+    def length(self, grain: int) -> int:
+        """Number of items of a grain."""
+        return self._places[grain].length
+
+    def pieces(self, grain: int) -> Iterator[list[Any] | Column]:
+        """What the native loop takes, one after the other: a column as it lies, or a list.
+
+        Raises:
+            FetchError: An item is in the parent's memory, which cannot be read.
+        """
+        place = self._places[grain]
+        if place.form < Form.MARSHAL:
+            yield self._column(place)
+        elif place.form >= Form.FETCHED_ROWS:
+            yield from map(list, self._fetch(place))
+        else:
+            yield list(self.items(grain))
+
+    def is_pickled(self, grain: int) -> bool:
+        """Whether the items of a grain must be loaded one by one, by code that may be the user's."""
+        return self._places[grain].form == Form.PICKLED
+
+    def items(self, grain: int) -> list[Any] | Iterator[Any]:
+        """The items of a grain: a list, or where they are pickled an iterator that loads one at a time.
+
+        Its `next` may raise what an item's own unpickling code raises, and can then be called again for
+        the next item; or FetchError.
+        """
+        place = self._places[grain]
+        if place.form <= Form.MARSHAL:
+            self._fill(place, scalars := [None] * place.length, 0)
+            return scalars
+        if place.form == Form.PICKLED:
+            return map(self._entries(place, self._buffer).load, range(place.length))
+        if place.form >= Form.FETCHED_ROWS:
+            return (item for piece in self._fetch(place) for item in piece)
+        return list(self._rows(place, place.length, place.nbytes))
+
+    def _fetch(self, place: Place) -> Iterator[Any]:
+        places = self._bytes[place.at : place.at + place.nbytes].cast("q").tolist()
+        return self._fetcher.fetch(place.form, places, place.length, self._notes)
+
+    def sequence(self, first: int, stop: int) -> Any:
+        """All items of some grains: a list, or a single ndarray where they are the rows of one."""
+        places = self._places[first:stop]
+        if places[0].form == Form.FETCHED_ROWS:
+            import numpy as np
+
+            return np.concatenate([rows for place in places for rows in self._fetch(place)])
+        if places[0].form in (Form.ROWS, Form.SHARED):
+            return self._rows(places[0], sum(p.length for p in places), sum(p.nbytes for p in places))
+        return [item for grain in range(first, stop) for item in self.items(grain)]
+
+    def is_held(self) -> bool:
+        """Whether somebody still refers to a view of the block's memory."""
+        # numpy keeps a reference to the base and no buffer export, so the count is what tells:
+        # one is this object's attribute, one the argument of getrefcount
+        return self._root is not None and sys.getrefcount(self._root) > 2
+
+    def _buffer(self, at: int, nbytes: int) -> Any:
+        return self._base()[at : at + nbytes]
