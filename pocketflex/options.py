@@ -35,6 +35,9 @@ class BatchOptions:
         output: What the results come in: a `list`, or one ndarray (`array`) with a row for each item,
             where they are numbers or arrays of one shape. Numbers are then not made into Python
             objects one by one.
+        isolate: True keeps whatever items do in worker processes. False lets this process run items too,
+            which is faster where they are tiny; it then counts as one of `max_workers`, and an item that
+            ends, blocks or changes its process ends, blocks or changes this one.
     """
 
     max_workers: int | None = None
@@ -47,6 +50,7 @@ class BatchOptions:
     executor: Any = "processes"  # a name, or any object that satisfies executors.base.Executor
     crash_retries: int = 1
     output: str = "list"
+    isolate: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
@@ -55,7 +59,7 @@ class BatchOptions:
             self._refuse("on_error", "one of 'raise', 'collect', 'skip'")
         if self.timeout is not None and not (_is_number(self.timeout) and 0 < self.timeout < _FOREVER):
             self._refuse("timeout", "a number of seconds above 0 (and below a billion), or None for no limit")
-        for name in ("ordered", "progress"):
+        for name in ("ordered", "progress", "isolate"):
             if not isinstance(getattr(self, name), bool):
                 self._refuse(name, "True or False")
         if self.output not in ("list", "array"):

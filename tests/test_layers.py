@@ -82,7 +82,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("job",),
     ("deadlines", "retired"),
     ("intake",),
-    ("staff",),
+    ("staff", "part"),
     ("pool",),
     ("home",),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,25 @@ from pocketflex.batch_flow import (
 )
 from pocketflex.batch_node import BatchNode, ParallelBatchNode
 from pocketflex.errors import FlowError
+from pocketflex.executors.base import Job, Run
+from pocketflex.executors.process import ProcessPool
 from pocketflex.flow import Flow
 from pocketflex.models import run, run_batch, run_parallel_batch
 from pocketflex.node import Node
+from pocketflex.options import BatchOptions
 from pocketflex.outcome import Failure
 
 ship_by_value(sys.modules[__name__])  # pytest's importlib mode gives it a name that workers cannot import
 
-EXECUTORS = ["serial", "threads", "processes"]  # where the batches of the parallel models run
+
+class Joined:
+    """Worker processes beside which the caller runs items too."""
+
+    def start(self, job: Job, options: BatchOptions) -> Run:
+        return ProcessPool().start(job, replace(options, isolate=False))
+
+
+EXECUTORS = ["serial", "threads", "processes", pytest.param(Joined(), id="joined")]  # of the parallel models' batches
 
 Runner = Callable[..., dict[str, Any]]
 
@@ -50,8 +62,8 @@ MODELS = SYNC_MODELS | ASYNC_MODELS
 
 
 @pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def executor(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 class Keep:
@@ -175,7 +187,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("build", "model"), CELLS)
 def test_every_kind_of_node_gives_the_same_results_and_calls_each_item_once(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path
+    build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path
 ) -> None:
     calls = tmp_path / "calls"
     shared = model(build(calls), {"items": list(range(10))}, executor=executor)
@@ -185,7 +197,7 @@ def test_every_kind_of_node_gives_the_same_results_and_calls_each_item_once(
 
 @pytest.mark.parametrize(("build", "model"), CELLS)
 def test_every_kind_of_node_raises_the_items_own_exception(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path
+    build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="bad 13") as caught:
         model(build(tmp_path / "calls"), {"items": [4, 5, 6, 13, 7, 13]}, executor=executor)
@@ -194,7 +206,7 @@ def test_every_kind_of_node_raises_the_items_own_exception(
 
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
 def test_the_note_names_the_failing_index(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path
+    build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="bad 13") as caught:
         model(build(tmp_path / "calls"), {"items": [4, 5, 6, 13, 7, 13]}, executor=executor)
@@ -203,7 +215,7 @@ def test_the_note_names_the_failing_index(
 
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
 def test_collect_leaves_the_failure_in_its_place(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path
+    build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path
 ) -> None:
     shared = model(build(tmp_path / "calls"), {"items": [1, 13, 3]}, executor=executor, on_error="collect")
     first, failure, last = shared["results"]
@@ -213,7 +225,7 @@ def test_collect_leaves_the_failure_in_its_place(
 
 
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
-def test_skip_leaves_failures_out(build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path) -> None:
+def test_skip_leaves_failures_out(build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path) -> None:
     shared = model(build(tmp_path / "calls"), {"items": [1, 13, 3]}, executor=executor, on_error="skip")
     assert shared["results"] == [1, 9]
     with pytest.raises(ValueError, match="bad 13"):
@@ -223,7 +235,7 @@ def test_skip_leaves_failures_out(build: Callable[[Path], Any], model: Runner, e
 @pytest.mark.parametrize("items", [[], (), iter(()), np.empty((0, 2))], ids=["list", "tuple", "iterator", "ndarray"])
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
 def test_no_items_give_no_results(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path, items: Any
+    build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path, items: Any
 ) -> None:
     assert model(build(tmp_path / "calls"), {"items": items}, executor=executor)["results"] == []
 
@@ -232,19 +244,19 @@ BATCH_NODES = [cell for cell in ITEM_CELLS if "BatchNode" in str(cell.id)]
 
 
 @pytest.mark.parametrize(("build", "model"), BATCH_NODES)
-def test_none_is_an_empty_batch(build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path) -> None:
+def test_none_is_an_empty_batch(build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path) -> None:
     assert model(build(tmp_path / "calls"), {"items": None}, executor=executor)["results"] == []
 
 
 @pytest.mark.parametrize(("build", "model"), ITEM_CELLS)
-def test_a_generator_gives_items(build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path) -> None:
+def test_a_generator_gives_items(build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path) -> None:
     shared = model(build(tmp_path / "calls"), {"lazy": range(20, 60)}, executor=executor)
     assert shared["results"] == [n * n for n in range(20, 60)]
 
 
 @pytest.mark.parametrize(("build", "model"), BATCH_NODES)
 def test_not_iterable_names_the_node(
-    build: Callable[[Path], Any], model: Runner, executor: str, tmp_path: Path
+    build: Callable[[Path], Any], model: Runner, executor: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(TypeError, match=r"node \w+: .*iterable, not int"):
         model(build(tmp_path / "calls"), {"items": 5}, executor=executor)
@@ -263,7 +275,7 @@ class ChunkSums(Keep, BatchNode):
 
 @pytest.mark.parametrize("kind", [RowSums, ChunkSums])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_the_rows_of_an_array_are_items(kind: Any, model: Runner, executor: str) -> None:
+def test_the_rows_of_an_array_are_items(kind: Any, model: Runner, executor: Any) -> None:
     shared = model(kind(), {"items": np.arange(12.0).reshape(4, 3)}, executor=executor)
     assert shared["results"] == [3.0, 12.0, 21.0, 30.0]
 

@@ -29,6 +29,7 @@ The files in the order of an item's life:
       deadlines       items that run longer than `timeout`
       turn, poller    which thread waits for all of them, and on what
       crew            the workers as the parent sees them: hired, watched, rung, killed
+      part            which items the owner of a job runs itself
       staff           how many there are, and what their ends cost
       home            the one pool of this process: made at first use, ended at exit, dropped by a fork
     ledger            the grains that may be claimed, and whose they are

@@ -198,17 +198,11 @@ class ClaimRun:
 
     def _hand_back(self, is_unreadable: bool) -> None:
         """Let others run the rest; what cannot be read here, no other worker can read either."""
-        claim, entry = self._claim, self._claim.entry
-        if is_unreadable:
-            rest = self._span.stop - self._next
-            self._desk.tell(Record(Told.UNREADABLE, self._task.job, entry.number, self._next, rest))
-            return
-        begun = -(-(self._next - entry.start) // entry.grain)  # grains of the block that have begun
-        whole = max(0, claim.first + claim.grains - begun)
-        rest = min(entry.span(begun, 1).start, self._span.stop) if whole else self._span.stop
+        whole, rest = (0, Span(self._next, self._span.stop)) if is_unreadable else self._claim.unbegun(self._next)
         if whole:
-            self._task.ledger.hand_back(claim, whole, self._desk.number)
-        self._desk.tell(Record(Told.NOT_RUN, self._task.job, entry.number, self._next, rest - self._next))
+            self._task.ledger.hand_back(self._claim, whole, self._desk.number)
+        told, number = Told.UNREADABLE if is_unreadable else Told.NOT_RUN, self._claim.entry.number
+        self._desk.tell(Record(told, self._task.job, number, rest.start, rest.stop - rest.start))
 
     # --- outcomes -------------------------------------------------------------------------------
 

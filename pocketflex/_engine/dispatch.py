@@ -10,6 +10,9 @@ are. Events go in as method calls, instructions come out as return values. Rules
  4. A worker that dies costs the item that it ran, if it ran one: that item is tried again alone, up
     to `crash_retries` times, then blamed. Everything else it had claimed is planned again.
  5. At most a window of items is planned and not delivered.
+ 6. Where the owner of a job runs items too it takes them as they would be planned, or claims them as a
+    worker does; but nothing of a job that has ended a worker, for that could end the owner. It may be
+    in an item for long, so more waits unclaimed meanwhile.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ MOST_GRAINS = 64  # in a block: as many owners as its entry in the ledger has
 MOST_LOTS = 64  # blocks of a job at a time: as many entries as its ledger has
 _SHARES = 4  # claims that a block is made for: of less, much would be remainders
 _AHEAD = 2  # claims for each worker that wait unclaimed
+_ABSENCE = 1.0  # seconds that the owner may be in an item: its workers fill the board with records in two or three
+_TELLING = 20e-6  # seconds: of a shorter run of the owner's, most is what it takes to begin one
+_ROOMS = 4  # blocks for each worker that wait for that: of 2 MB at the most
 _WINDOW = 4  # claims for each worker in the window: enough for one slow item to hold back its neighbours
 
 
@@ -42,6 +48,13 @@ class _Job:
     def share(self) -> int:
         """Items that a worker claims at a time."""
         return self.limits.chunksize or self.pace.size()
+
+    def enough(self) -> int:
+        """Items that are to wait unclaimed."""
+        each = _AHEAD * self.share()
+        if self.limits.is_joined and self.pace.is_dear:
+            each = max(each, min(self.pace.within(_ABSENCE), _ROOMS * self.pace.room))
+        return each * self.limits.max_workers
 
 
 def _joined(claimed: Iterable[tuple[int, Span]]) -> list[tuple[int, Span]]:
@@ -70,7 +83,7 @@ class Dispatch:
     def is_hungry(self, job: int, unclaimed: int) -> bool:
         """Whether there is a span to plan: few items wait to be claimed, and there are items to send."""
         state = self._jobs[job]
-        if state.lots >= MOST_LOTS or (state.lots and unclaimed >= _AHEAD * state.limits.max_workers * state.share()):
+        if state.lots >= MOST_LOTS or (state.lots and unclaimed >= state.enough()):
             return False
         return bool(state.again) or not (state.is_sealed or self._is_window_full(state))
 
@@ -85,6 +98,34 @@ class Dispatch:
         start = state.planned
         state.planned += size
         return Plan(Span(start, start + size), self._grain(state, size))
+
+    def is_joined(self, job: int) -> bool:
+        """Whether the job's owner may run items itself."""
+        state = self._jobs[job]
+        return state.limits.is_joined and not state.crashes
+
+    def take(self, job: int, most: int) -> Span | None:
+        """A span for the job's owner to run itself, of at most so many items; None: nothing to be planned."""
+        state = self._jobs[job]
+        if not self.is_joined(job):
+            return None
+        size = state.limits.chunksize or most
+        if state.again:
+            return self._plan_again(state, size).span
+        if state.is_sealed or self._is_window_full(state):
+            return None
+        state.planned += size
+        return Span(state.planned - size, state.planned)
+
+    def leave(self, job: int, taken: Span, at: int, seconds: float) -> None:
+        """The owner has run a span that it took up to item `at`, and what it ran took so long."""
+        state = self._jobs[job]
+        if seconds > _TELLING:
+            state.pace.measure(at - taken.start, seconds)
+        if taken.stop == state.planned and not state.is_sealed:
+            state.planned = at
+        else:
+            self.again(job, Span(at, taken.stop))
 
     def seal(self, job: int, length: int) -> None:
         """The input has ended: there are `length` items. What was planned beyond is no more."""
@@ -184,7 +225,7 @@ class Dispatch:
 
     @staticmethod
     def _is_window_full(state: _Job) -> bool:
-        window = _WINDOW * state.limits.max_workers * state.share()
+        window = _WINDOW * state.limits.claimers * state.share()
         if state.limits.chunksize is None:
             window = max(window, MOST_GRAINS)  # small items on probation are read a block at a time
         return state.limits.is_windowed and state.planned - state.delivered >= window

@@ -24,6 +24,10 @@ class Intake:
         self._jobs = jobs
         self._retired = retired
 
+    def knows(self, job: PoolJob) -> bool:
+        """Whether a job is under way: the pool may have been shut down meanwhile."""
+        return job.number in self._jobs
+
     def read(self, member: Member) -> None:
         """Take in everything that a worker has told."""
         self.listen(member)
@@ -33,7 +37,7 @@ class Intake:
         """After deaths: finish the blocks whose items have gone elsewhere, and wake whoever may claim the others."""
         for job in self._jobs.values():
             for number in list(job.blocks):
-                self._finish(job, number)
+                self.finish(job, number)
             job.ring(len(job.members))
 
     def listen(self, member: Member) -> None:
@@ -90,9 +94,9 @@ class Intake:
             job.futile_deaths = 0
             self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)
             job.inbox.append(Arrived(member.transport.lens, memory, record))
-        self._finish(job, record.block)
+        self.finish(job, record.block)
 
-    def _finish(self, job: PoolJob, number: int) -> None:
+    def finish(self, job: PoolJob, number: int) -> None:
         """Give a block's memory back when all its items are settled and nothing refers to them."""
         if self._dispatch.is_open(number) or number not in job.blocks:
             return

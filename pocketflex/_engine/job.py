@@ -9,6 +9,7 @@ from typing import Any
 
 from .board import Record
 from .crew import Member
+from .dispatch import Dispatch
 from .ledger import Ledger
 from .packets import Disconnected
 from .ranges import Limits
@@ -85,6 +86,15 @@ class PoolJob:
     died_at: float = 0.0  # when the last of them did, by time.monotonic
     is_cancelled: bool = False
     may_fetch: bool = True  # whether its workers can read this process's memory, for all that is known
+
+    def is_due(self, dispatch: Dispatch) -> bool:
+        """Whether its owner has something to do: read, encode, or run an item itself."""
+        return (
+            bool(self.inbox)
+            or self.is_cancelled
+            or dispatch.is_hungry(self.number, self.ledger.unclaimed)
+            or (dispatch.is_joined(self.number) and self.ledger.is_open)
+        )
 
     def enlist(self, member: Member, arena: Arena) -> None:
         """Let a worker take part. It is told with the first block, or it would wake up twice."""

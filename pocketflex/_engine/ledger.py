@@ -51,6 +51,18 @@ class Claim(NamedTuple):
     first: int
     grains: int
 
+    @property
+    def span(self) -> Span:
+        """Its items, by index."""
+        return self.entry.span(self.first, self.grains)
+
+    def unbegun(self, at: int) -> tuple[int, Span]:
+        """What is left of it before item `at`: so many whole grains, and the items of a grain that has begun."""
+        entry, stop = self.entry, self.span.stop
+        begun = -(-(at - entry.start) // entry.grain)  # grains of the block that have begun
+        whole = max(0, self.first + self.grains - begun)
+        return whole, Span(at, min(entry.span(begun, 1).start, stop) if whole else stop)
+
 
 class Ledger:
     """One job's ledger, on either side."""
@@ -61,6 +73,7 @@ class Ledger:
         self._lock = lock
         self._free = list(range(_ALL))
         self._positions: dict[int, int] = {}  # number of a block -> its entry
+        self._withdrawn = 0  # items that the owner of the job has run itself, without publishing them
 
     # --- the parent -----------------------------------------------------------------------------
 
@@ -85,7 +98,13 @@ class Ledger:
 
     def seal(self, length: int) -> None:
         """The input has ended."""
-        self._words[_TOTAL] = length
+        self._words[_TOTAL] = length - self._withdrawn
+
+    def withdraw(self, count: int) -> None:
+        """So many items are done without having been published: they are not to be claimed."""
+        self._withdrawn += count
+        if self._words[_TOTAL] != _UNKNOWN:
+            self._words[_TOTAL] -= count
 
     def close(self) -> None:
         """Nobody may claim any more."""
@@ -97,6 +116,12 @@ class Ledger:
     def unclaimed(self) -> int:
         """Items that nobody has claimed."""
         return self._words[_PUBLISHED] - self._words[_CLAIMED]
+
+    @property
+    def left(self) -> int | None:
+        """Items that nobody has begun, published or not; None if only the end will tell."""
+        total = self._words[_TOTAL]
+        return None if total == _UNKNOWN else total - self._words[_CLAIMED]
 
     def owned(self, worker: int) -> list[tuple[int, Span]]:
         """What a worker has ever claimed of the blocks that are there: block and items."""

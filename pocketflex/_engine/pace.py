@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TARGET = 0.030  # seconds a claim should take: both sides spend up to 0.2 ms on each, so half a percent
 BUDGET = 2 * TARGET  # seconds after which a worker hands the rest of a claim back
+_DEAR = 15e-6  # seconds of an item, which takes 0.01 to 2 us to encode
 _GRAIN = 0.001  # seconds: what is claimed is a multiple of this; shorter ones cost more than they even out
 MOST_ITEMS = 1 << 16  # in a block: half a megabyte of integers, so that a few blocks fit the caches
 _LARGEST_GRAIN = 2048  # items: its objects fit an L2 cache while they are decoded, run and encoded again
@@ -30,9 +31,17 @@ class Pace:
 
     def size(self) -> int:
         """Items that take about the target time."""
-        if self._seconds is None:
-            return _FIRST
-        return max(1, min(self._most, self.room, int(TARGET / max(self._seconds, 1e-9))))
+        return _FIRST if self._seconds is None else self.within(TARGET)
+
+    def within(self, seconds: float) -> int:
+        """Items that take about so many seconds; one as long as nothing has been measured."""
+        each = seconds if self._seconds is None else self._seconds
+        return max(1, min(self._most, self.room, int(seconds / max(each, 1e-9))))
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether an item takes so long that to carry it is cheap beside it."""
+        return self._seconds is not None and self._seconds > _DEAR
 
     def grain(self) -> int:
         """Items that take about a millisecond."""

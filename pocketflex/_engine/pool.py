@@ -31,6 +31,7 @@ from .intake import Intake
 from .job import Arrived, Lent, PoolJob, Terms
 from .ledger import NBYTES, Entry, Ledger
 from .packets import Disconnected
+from .part import Part
 from .payload import Pickled
 from .poller import Poller
 from .ranges import Limits, Plan, Span
@@ -88,7 +89,7 @@ class Pool:
         parcel = store_parcel(self.arena, surroundings, *pickled)
         terms = Terms(parcel, self.arena.allocate(NBYTES), timeout)
         ledger = Ledger(self.arena.view(terms.ledger), self._crew.lock)
-        ledger.clear(limits.max_workers, limits.length)
+        ledger.clear(limits.claimers, limits.length)
         job = PoolJob(next(self._numbers), limits, terms, ledger)
         try:
             with self._turn.hold():
@@ -109,13 +110,16 @@ class Pool:
         self._dispatch.open(job.number, job.limits)
         self._staff.hire()
 
-    def plan(self, job: PoolJob, delivered: int) -> Plan | None:
-        """The span of items that should be encoded next, now that so many outcomes have been passed on since."""
+    def plan(self, job: PoolJob, delivered: int, is_wanted: bool = True) -> Plan | None:
+        """The span of items that should be encoded next, now that so many outcomes have been passed on since.
+
+        None if there is none, or none is wanted.
+        """
         with self._turn.hold():
             if job.number not in self._jobs:
                 return None
             self._dispatch.deliver(job.number, delivered)
-            return self._dispatch.plan(job.number, job.ledger.unclaimed)
+            return self._dispatch.plan(job.number, job.ledger.unclaimed) if is_wanted else None
 
     def offer(self, job: PoolJob, planned: Span, grain: int, block: Block) -> None:
         """Hand in a block of the first items of a planned span."""
@@ -148,18 +152,18 @@ class Pool:
                 self._dispatch.seal(job.number, length)
                 job.ledger.seal(length)
 
+    def join(self, job: PoolJob) -> Part:
+        """What the owner of a job needs to run items of it itself."""
+        return Part(self._turn, self._dispatch, self._intake, job)
+
     def wait(self, job: PoolJob) -> None:
-        """Block until the job's inbox has something, a span can be planned, or it is cancelled.
+        """Block until the job's inbox has something, it is cancelled, or a span can be planned or claimed here.
 
         Raises:
             RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
         self._refuse_nested()
-        self._turn.lead(
-            lambda: bool(job.inbox)
-            or job.is_cancelled
-            or self._dispatch.is_hungry(job.number, job.ledger.unclaimed)
-        )  # fmt: skip
+        self._turn.lead(lambda: job.is_due(self._dispatch))
 
     def glance(self) -> None:
         """Take in what has arrived for anybody, without waiting."""

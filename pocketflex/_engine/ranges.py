@@ -46,6 +46,7 @@ class Limits:
         length: Number of items, None if unknown.
         is_windowed: Whether planning waits for delivery.
         is_whole: Whether what is claimed is called as a whole, so that blame needs claims of one item.
+        is_joined: Whether the job's owner runs items itself, beside the workers.
     """
 
     max_workers: int
@@ -54,6 +55,12 @@ class Limits:
     length: int | None = None
     is_windowed: bool = False
     is_whole: bool = False
+    is_joined: bool = False
+
+    @property
+    def claimers(self) -> int:
+        """How many share the items: the workers, and the owner if it runs some itself."""
+        return self.max_workers + self.is_joined
 
 
 @dataclass(slots=True)

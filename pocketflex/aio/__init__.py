@@ -20,6 +20,8 @@ from ..observe.report import Report
 from ..walk import Lenient, State, Strict
 from .drive import drive
 
+_APART = {"isolate": True}  # an item in this process would keep the event loop waiting, in a thread too
+
 
 async def run_async(flow: Any, shared: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     """Run a flow of sync and async nodes without blocking the event loop; batches run as their class says.
@@ -100,7 +102,7 @@ async def execute(
     """Run `flow` under an async model, by its name, and add a record of each batch to `report`."""
     ready = check_call(flow, options)
     state = State(own_shared(shared), Strict(), options)
-    unwrap(await drive(ready._visit(state), Setting(SPREADS[model], options, report)))
+    unwrap(await drive(ready._visit(state), Setting(SPREADS[model], {**options, **_APART}, report)))
     result: dict[str, Any] = state.shared
     return result
 
@@ -114,4 +116,4 @@ def complete(
 
 async def run_in_place(node: BaseNode[Any, Any, Any], shared: Any) -> Any:
     """Run a node or flow in PocketFlow's way: `shared` is changed in place, the action returned."""
-    return unwrap(await drive(node._visit(State(shared, Lenient())), Setting()))
+    return unwrap(await drive(node._visit(State(shared, Lenient())), Setting(given=_APART)))

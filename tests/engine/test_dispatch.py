@@ -88,6 +88,7 @@ class Events(RuleBasedStateMachine):
         is_known=st.booleans(),
         is_windowed=st.booleans(),
         is_whole=st.booleans(),
+        is_joined=st.booleans(),
     )
     def open(
         self,
@@ -98,8 +99,10 @@ class Events(RuleBasedStateMachine):
         is_known: bool,
         is_windowed: bool,
         is_whole: bool,
+        is_joined: bool,
     ) -> None:
-        limits = Limits(max_workers, chunksize, crash_retries, length if is_known else None, is_windowed, is_whole)
+        known = length if is_known else None
+        limits = Limits(max_workers, chunksize, crash_retries, known, is_windowed, is_whole, is_joined)
         self.numbers += 1
         self.jobs[self.numbers] = Model(limits, length)
         self.dispatch.open(self.numbers, limits)
@@ -139,6 +142,31 @@ class Events(RuleBasedStateMachine):
             self.offer(number, Span(start, stop), plan.grain, fate)
         return True
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), most=st.integers(1, 90), items=st.integers(0, 90), is_slow=st.booleans())
+    def run_here(self, data: st.DataObject, most: int, items: int, is_slow: bool) -> None:
+        """What `Inside.work` does: the owner takes a span, may get less of the input, may run less of that."""
+        number = data.draw(st.sampled_from(sorted(self.jobs)))
+        job, taken = self.jobs[number], self.dispatch.take(number, most)
+        assert taken is None or (job.limits.is_joined and not job.crashes), "the owner runs what may end it"
+        if taken is None:
+            return
+        self.check_plan(job, Plan(taken, job.limits.chunksize or most))
+        stop = min(taken.stop, max(job.length, taken.start))
+        if is_slow and taken.stop > job.next:
+            stop = taken.start + (stop - taken.start) // 2
+            self.dispatch.again(number, Span(stop, taken.stop))
+        elif stop < taken.stop:
+            job.is_sealed = True
+            self.dispatch.seal(number, stop)
+        job.next = max(job.next, stop)
+        at = min(taken.start + items, stop)
+        job.ended.update(range(taken.start, at))
+        if not job.is_sealed and stop == job.planned:
+            job.planned = at
+        if taken.start < stop:
+            self.dispatch.leave(number, Span(taken.start, stop), at, 1e-4 * items)
+
     def offer(self, number: int, span: Span, grain: int, fate: int) -> None:
         job = self.jobs[number]
         middle = span.start + (span.stop - span.start) // 2
@@ -167,14 +195,14 @@ class Events(RuleBasedStateMachine):
         assert not [index for index in indexes if job.ended[index]], "an index that has ended is given out"
         assert len(indexes) == 1 or not indexes & job.alone, "a suspect is not tried alone"
         if span.stop > job.next:  # the input is read in order, without a gap
-            assert span.start == job.next
+            assert span.start == job.next or (job.limits.is_joined and span.start < job.next)
             assert not job.is_sealed
         if job.limits.chunksize:
             assert len(indexes) <= job.limits.chunksize == grain
         if span.stop > job.planned:
             assert span.start == job.planned
             if job.limits.is_windowed and job.limits.chunksize:
-                window = _WINDOW * job.limits.max_workers * job.limits.chunksize
+                window = _WINDOW * job.limits.claimers * job.limits.chunksize
                 assert job.planned - job.delivered < window
             job.planned = span.stop
 
@@ -495,6 +523,61 @@ def test_what_does_not_fit_is_planned_first_and_the_next_block_is_smaller() -> N
     again = planned(dispatch).span
     assert again.start == 10
     assert again.stop - again.start < span.stop
+
+
+def test_the_owner_takes_what_is_next_and_leaves_what_it_has_not_run() -> None:
+    dispatch = opened(Limits(1, is_joined=True))
+    assert dispatch.take(1, 10) == Span(0, 10)
+    dispatch.leave(1, Span(0, 10), 4, 0.001)
+    assert planned(dispatch).span.start == 4, "what it leaves is no piece of its own"
+
+
+def test_what_was_not_offered_is_for_the_owner_too() -> None:
+    dispatch = opened(Limits(1, is_joined=True))
+    span = planned(dispatch).span
+    dispatch.again(1, span)
+    assert dispatch.take(1, 5) == Span(0, 5)
+    assert dispatch.take(1, 1000) == Span(5, span.stop)
+
+
+@pytest.mark.parametrize("is_final", [False, True])
+def test_the_owner_takes_nothing_once_an_item_has_ended_a_worker(is_final: bool) -> None:
+    dispatch, number, span = offered(Limits(1, is_joined=True))
+    assert dispatch.is_joined(1)
+    dispatch.lose([(number, span)], Running(1, 3), is_final=is_final)
+    assert not dispatch.is_joined(1)
+    assert dispatch.take(1, 5) is None
+
+
+def test_the_owner_waits_for_delivery_and_takes_nothing_beyond_the_end() -> None:
+    dispatch = opened(Limits(1, 5, is_windowed=True, is_joined=True))
+    ahead = 0
+    while span := dispatch.take(1, 5):
+        ahead = span.stop
+        dispatch.leave(1, span, ahead, 0.1)
+    assert ahead == 2 * _WINDOW * 5
+    dispatch.deliver(1, 5)
+    assert dispatch.take(1, 5) == Span(ahead, ahead + 5)
+    dispatch.seal(1, ahead + 3)
+    dispatch.deliver(1, ahead)
+    assert dispatch.take(1, 5) is None
+
+
+@pytest.mark.parametrize(("each", "seconds"), [(1e-3, 0.9), (0.2, 0.4), (1e-7, 0.0)])
+def test_more_waits_for_the_workers_of_an_owner_that_may_be_in_an_item(each: float, seconds: float) -> None:
+    dispatch, number, span = offered(Limits(2, is_joined=True))
+    dispatch.arrive(number, span, each * (span.stop - span.start))
+    waiting = 0
+    while (plan := dispatch.plan(1, waiting)) and plan.span.stop < 1_000_000:
+        waiting += dispatch_all(dispatch, plan)
+    assert waiting * each >= 2 * seconds
+    assert waiting <= 500_000
+
+
+def dispatch_all(dispatch: Dispatch, plan: Plan) -> int:
+    size = plan.span.stop - plan.span.start
+    dispatch.offer(1, plan.span, size)
+    return size
 
 
 def test_what_is_handed_back_is_planned_before_what_is_new() -> None:

@@ -256,3 +256,37 @@ def _owned(parent: Ledger) -> dict[int, Any]:
     pairs = [(index, worker) for worker in range(5) for _, items in parent.owned(worker) for index in range(*items)]
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_the_owner_has_run_is_not_left_for_workers(lock: int, is_known: bool) -> None:
+    sides = Sides(lock, 100 if is_known else None)
+    assert sides.parent.left == (100 if is_known else None)
+    sides.parent.withdraw(20)
+    sides.parent.publish(entry(1, start=20, length=40, grain=1))
+    if not is_known:
+        assert sides.parent.left is None
+        sides.parent.seal(100)
+    assert sides.parent.left == 80
+    claim = sides.worker.claim(3, PLENTY)
+    assert claim is not None
+    assert claim.grains == 80 // 2 // 2, "half of an even share of what is left"
+    assert sides.parent.left == 60
+    sides.parent.withdraw(15)
+    assert sides.parent.left == 45
+
+
+@pytest.mark.parametrize(
+    ("at", "whole", "rest"),
+    [
+        (103, 3, Span(103, 103)),
+        (104, 2, Span(104, 106)),
+        (106, 2, Span(106, 106)),
+        (109, 1, Span(109, 109)),
+        (110, 0, Span(110, 110)),
+    ],
+)
+def test_what_is_left_of_a_claim_is_whole_grains_and_the_rest_of_one(at: int, whole: int, rest: Span) -> None:
+    claim = Claim(entry(1, start=100), 0, 1, 3)
+    assert claim.span == Span(103, 110)
+    assert claim.unbegun(at) == (whole, rest)

@@ -30,6 +30,18 @@ def test_a_share_takes_the_target_time(each: float) -> None:
     assert TARGET - each <= size * each <= TARGET * 1.000001
 
 
+@pytest.mark.parametrize(("each", "items"), [(1e-7, MOST_ITEMS), (0.3, 3), (5.0, 1)])
+def test_how_many_items_take_a_second(each: float, items: int) -> None:
+    assert abs(settled(each).within(1.0) - items) <= 1
+    assert Pace().within(1.0) == 1
+
+
+@pytest.mark.parametrize(("each", "is_dear"), [(1e-7, False), (1e-5, False), (1e-4, True), (1.0, True)])
+def test_what_takes_much_longer_than_carrying_it_is_dear(each: float, is_dear: bool) -> None:
+    assert settled(each).is_dear is is_dear
+    assert not Pace().is_dear
+
+
 @pytest.mark.parametrize(("each", "grain"), [(1e-6, 1000), (1e-5, 100), (0.0003, 3), (0.001, 1), (1.0, 1)])
 def test_a_grain_takes_a_millisecond(each: float, grain: int) -> None:
     assert abs(settled(each).grain() - grain) <= 1

@@ -130,3 +130,13 @@ def test_an_array_stays_an_array_where_its_rows_are_bytes() -> None:
 def test_which_arrays_are_sent_as_rows(array: Any, is_rows: bool, is_plain: bool) -> None:
     assert is_array(array) is is_rows
     assert has_plain_rows(array) is is_plain
+
+
+def test_items_that_were_taken_and_not_run_come_again_as_they_were_read() -> None:
+    """One who takes items may run some only: the span that follows begins within them and goes beyond."""
+    source = Source(iter(range(100)))
+    source.take(Span(0, 10))
+    source.drop(0, 4)
+    assert source.take(Span(4, 40)).sliced() == [4, 5, 6, 7, 8, 9]
+    assert not source.is_exhausted
+    assert source.take(Span(10, 40)).sliced() == [*range(10, 40)]

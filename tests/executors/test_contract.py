@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,28 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.payload import ship_by_value
+from pocketflex.executors.base import Job, Run
+from pocketflex.executors.process import ProcessPool
 from pocketflex.outcome import RemoteTraceback
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it
-EXECUTORS = ("serial", "threads", "processes")
+
+
+class Joined:
+    """Worker processes beside which the caller runs items too."""
+
+    def start(self, job: Job, options: pf.BatchOptions) -> Run:
+        return ProcessPool().start(job, replace(options, isolate=False))
+
+
+JOINED = pytest.param(Joined(), id="joined")
+EXECUTORS = ("serial", "threads", "processes", JOINED)
 Door = Callable[..., list[Any]]
 
 
 @pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def executor(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 def by_map(function: Any, items: Any, **options: Any) -> list[Any]:
@@ -79,7 +92,7 @@ def summary(outcome: Any) -> Any:
 @pytest.mark.parametrize(
     ("count", "chunksize"), [(0, None), (0, 3), (1, None), (1, 1), (2, 1000), (100, None), (100, 1), (100, 3)]
 )
-def test_results_come_in_the_order_of_the_items(door: Door, executor: str, count: int, chunksize: int | None) -> None:
+def test_results_come_in_the_order_of_the_items(door: Door, executor: Any, count: int, chunksize: int | None) -> None:
     expected = [x * x for x in range(count)]
     assert door(square, range(count), executor=executor, chunksize=chunksize, max_workers=3) == expected
 
@@ -101,7 +114,7 @@ def test_results_come_in_the_order_of_the_items(door: Door, executor: str, count
         lambda: map(str, range(3)),
     ],
 )
-def test_any_iterable_gives_items(executor: str, make: Callable[[], Any]) -> None:
+def test_any_iterable_gives_items(executor: Any, make: Callable[[], Any]) -> None:
     items = make()
     expected = [] if items is None else list(make())
     assert pf.parallel_map(same, items, executor=executor, max_workers=2) == expected
@@ -124,7 +137,7 @@ def test_any_iterable_gives_items(executor: str, make: Callable[[], Any]) -> Non
     ],
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
-def test_the_items_of_an_array_are_its_rows(executor: str, array: Any) -> None:
+def test_the_items_of_an_array_are_its_rows(executor: Any, array: Any) -> None:
     def look(row: Any) -> Any:
         return type(row).__name__, getattr(row, "dtype", None), np.shape(row), row
 
@@ -134,7 +147,7 @@ def test_the_items_of_an_array_are_its_rows(executor: str, array: Any) -> None:
     np.testing.assert_equal([one[3] for one in found], [one[3] for one in expected])
 
 
-def test_values_of_every_kind_pass_through(executor: str) -> None:
+def test_values_of_every_kind_pass_through(executor: Any) -> None:
     items = [0, -(2**70), 1.5, float("inf"), -0.0, "\ud800", b"\x00", None, True, 1j, [1, [2]], {"a": (1,)}, {1}, ...]
     found = pf.parallel_map(same, items, executor=executor, max_workers=2)
     assert found == items
@@ -142,7 +155,7 @@ def test_values_of_every_kind_pass_through(executor: str) -> None:
     assert str(found[4]) == "-0.0"
 
 
-def test_a_result_that_is_a_failure_object_is_a_result(door: Door, executor: str) -> None:
+def test_a_result_that_is_a_failure_object_is_a_result(door: Door, executor: Any) -> None:
     def give(x: int) -> pf.Failure:
         return pf.Failure(7, ValueError("a value"), 3)
 
@@ -151,13 +164,13 @@ def test_a_result_that_is_a_failure_object_is_a_result(door: Door, executor: str
         assert [(one.index, str(one.error), one.attempts) for one in found] == [(7, "a value", 3)]
 
 
-def test_imap_gives_the_first_results_of_an_endless_input(executor: str) -> None:
+def test_imap_gives_the_first_results_of_an_endless_input(executor: Any) -> None:
     squares = pf.parallel_imap(square, itertools.count(), executor=executor, max_workers=2)
     assert list(itertools.islice(squares, 100)) == [x * x for x in range(100)]
     squares.close()  # type: ignore[attr-defined]
 
 
-def test_imap_reads_its_input_as_results_are_consumed(executor: str) -> None:
+def test_imap_reads_its_input_as_results_are_consumed(executor: Any) -> None:
     read = itertools.count()
     squares = pf.parallel_imap(square, read, executor=executor, max_workers=2, chunksize=1)
     for _ in range(5):
@@ -167,14 +180,14 @@ def test_imap_reads_its_input_as_results_are_consumed(executor: str) -> None:
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 7])
-def test_without_order_all_are_delivered(door: Door, executor: str, chunksize: int | None) -> None:
+def test_without_order_all_are_delivered(door: Door, executor: Any, chunksize: int | None) -> None:
     found = door(square, iter(range(200)), executor=executor, ordered=False, max_workers=3, chunksize=chunksize)
     assert sorted(found) == [x * x for x in range(200)]
 
 
 @pytest.mark.parametrize("chunksize", [1, 4, 10])
-@pytest.mark.parametrize("executor", ["threads", "processes"])
-def test_the_chunksize_is_honoured(executor: str, chunksize: int) -> None:
+@pytest.mark.parametrize("executor", ["threads", "processes", JOINED])
+def test_the_chunksize_is_honoured(executor: Any, chunksize: int) -> None:
     """All items of a chunk run in one worker, one after another."""
 
     def where(_item: int) -> tuple[int, int]:
@@ -203,7 +216,7 @@ def test_the_results_are_the_same_on_all_executors() -> None:
                 work, iter(items), executor=executor, on_error="collect", max_workers=2, chunksize=chunksize
             )
         ]
-        for executor in EXECUTORS
+        for executor in ("serial", "threads", "processes", Joined())
         for chunksize in (None, 5)
     ]
     assert all(one == found[0] for one in found)
@@ -213,7 +226,7 @@ def test_the_results_are_the_same_on_all_executors() -> None:
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 4])
-def test_the_failure_with_the_lowest_index_is_raised(door: Door, executor: str, chunksize: int | None) -> None:
+def test_the_failure_with_the_lowest_index_is_raised(door: Door, executor: Any, chunksize: int | None) -> None:
     with pytest.raises(ValueError, match="odd: 3") as caught:
         door(odd_fails, [0, 2, 4, 3, 6, 5, 7], executor=executor, max_workers=3, chunksize=chunksize)
     (note,) = caught.value.__notes__
@@ -231,7 +244,7 @@ def test_a_remote_traceback_is_the_cause_and_names_the_users_line() -> None:
     assert 'raise ValueError(f"odd: {x}")  # the guilty line' in text
 
 
-def test_collected_failures_are_in_their_places(door: Door, executor: str) -> None:
+def test_collected_failures_are_in_their_places(door: Door, executor: Any) -> None:
     found = door(odd_fails, range(6), executor=executor, on_error="collect", max_workers=2)
     assert [one for one in found if not isinstance(one, pf.Failure)] == [0, 2, 4]
     assert [(one.index, str(one.error), one.attempts, one.kind) for one in found[1::2]] == [
@@ -240,7 +253,7 @@ def test_collected_failures_are_in_their_places(door: Door, executor: str) -> No
     assert all(f"item {one.index}" in one.error.__notes__[0] for one in found[1::2])
 
 
-def test_skipped_failures_are_left_out_and_told(door: Door, executor: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipped_failures_are_left_out_and_told(door: Door, executor: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert door(odd_fails, range(6), executor=executor, on_error="skip", max_workers=2) == [0, 2, 4]
     (record,) = caplog.records
     assert record.name == "pocketflex"
@@ -249,13 +262,13 @@ def test_skipped_failures_are_left_out_and_told(door: Door, executor: str, caplo
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_all_failing_is_an_error_even_when_failures_are_skipped(door: Door, executor: str, count: int) -> None:
+def test_all_failing_is_an_error_even_when_failures_are_skipped(door: Door, executor: Any, count: int) -> None:
     with pytest.raises(ValueError, match="odd: 1") as caught:
         door(odd_fails, range(1, 2 * count, 2), executor=executor, on_error="skip", max_workers=2)
     assert any(f"all {count} items failed" in note for note in caught.value.__notes__)
 
 
-def test_nothing_fails_in_an_empty_batch(door: Door, executor: str) -> None:
+def test_nothing_fails_in_an_empty_batch(door: Door, executor: Any) -> None:
     assert door(odd_fails, [], executor=executor, on_error="skip") == []
 
 
@@ -276,7 +289,7 @@ def test_nothing_fails_in_an_empty_batch(door: Door, executor: str) -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_an_exception_arrives_as_itself(
-    door: Door, executor: str, kind: type[BaseException], args: tuple[Any, ...]
+    door: Door, executor: Any, kind: type[BaseException], args: tuple[Any, ...]
 ) -> None:
     def fail(item: int) -> int:
         if item == 1:
@@ -294,7 +307,7 @@ def test_an_exception_arrives_as_itself(
     assert type(collected[1].error) is type(expected)
 
 
-def test_stop_iteration_of_an_item_is_its_failure(executor: str) -> None:
+def test_stop_iteration_of_an_item_is_its_failure(executor: Any) -> None:
     def fail(item: int) -> int:
         return next(iter([])) if item == 2 else item
 
@@ -305,7 +318,7 @@ def test_stop_iteration_of_an_item_is_its_failure(executor: str) -> None:
     assert found == [0, 1, 3]
 
 
-def test_stop_iteration_of_an_item_does_not_end_a_stream_silently(executor: str) -> None:
+def test_stop_iteration_of_an_item_does_not_end_a_stream_silently(executor: Any) -> None:
     def fail(item: int) -> int:
         return next(iter([])) if item == 2 else item
 
@@ -326,7 +339,7 @@ def test_ctrl_c_in_this_process_is_no_failure_of_an_item() -> None:
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 3])
-def test_an_input_that_raises_ends_the_stream_after_the_items_before(executor: str, chunksize: int | None) -> None:
+def test_an_input_that_raises_ends_the_stream_after_the_items_before(executor: Any, chunksize: int | None) -> None:
     def items() -> Iterator[int]:
         yield from range(5)
         raise LookupError("the input broke")
@@ -340,7 +353,7 @@ def test_an_input_that_raises_ends_the_stream_after_the_items_before(executor: s
         pf.parallel_map(same, items(), executor=executor, max_workers=2, chunksize=chunksize)
 
 
-def test_a_failed_item_before_a_broken_input_is_raised_first(executor: str) -> None:
+def test_a_failed_item_before_a_broken_input_is_raised_first(executor: Any) -> None:
     def items() -> Iterator[int]:
         yield from (0, 1)
         raise LookupError("the input broke")
@@ -349,7 +362,7 @@ def test_a_failed_item_before_a_broken_input_is_raised_first(executor: str) -> N
         list(pf.parallel_imap(odd_fails, items(), executor=executor, max_workers=1, chunksize=1))
 
 
-def test_an_item_over_its_time_is_a_failure_of_kind_timeout(door: Door, executor: str) -> None:
+def test_an_item_over_its_time_is_a_failure_of_kind_timeout(door: Door, executor: Any) -> None:
     def work(seconds: float) -> float:
         threading.Event().wait(seconds)
         return seconds
@@ -381,6 +394,7 @@ def test_an_item_over_its_time_is_a_failure_of_kind_timeout(door: Door, executor
         ({"on_error": "ignore"}, r"on_error='ignore'.*'raise', 'collect', 'skip'"),
         ({"ordered": 1}, r"ordered=1"),
         ({"progress": None}, r"progress=None"),
+        ({"isolate": 0}, r"isolate=0.*True or False"),
         ({"crash_retries": -1}, r"crash_retries=-1"),
         ({"worker": 2}, r"unknown option 'worker'.*max_workers"),
         ({"chunk_size": 2}, r"unknown option 'chunk_size': did you mean 'chunksize'"),
@@ -389,7 +403,7 @@ def test_an_item_over_its_time_is_a_failure_of_kind_timeout(door: Door, executor
     ids=str,
 )
 def test_a_wrong_option_is_named_before_anything_runs(
-    door: Door, executor: str, options: dict[str, Any], message: str
+    door: Door, executor: Any, options: dict[str, Any], message: str
 ) -> None:
     read: list[int] = []
     with pytest.raises(pf.OptionError, match=message) as caught:
@@ -405,14 +419,14 @@ def test_a_wrong_executor_is_an_error_that_lists_the_right_ones(door: Door, exec
 
 
 @pytest.mark.parametrize("function", [None, 3, "square"], ids=repr)
-def test_what_is_not_callable_is_refused_at_the_call(executor: str, function: Any) -> None:
+def test_what_is_not_callable_is_refused_at_the_call(executor: Any, function: Any) -> None:
     for door in (pf.parallel_map, pf.parallel_imap):
         with pytest.raises(TypeError, match=type(function).__name__):
             door(function, [1], executor=executor)
 
 
 @pytest.mark.parametrize("items", [3, object(), np.array(1)], ids=["int", "object", "0-d array"])
-def test_what_is_not_iterable_is_refused_at_the_call(executor: str, items: Any) -> None:
+def test_what_is_not_iterable_is_refused_at_the_call(executor: Any, items: Any) -> None:
     for door in (pf.parallel_map, pf.parallel_imap):
         with pytest.raises(TypeError, match=rf"{door.__name__}\(same\).*iterable.*{type(items).__name__}"):
             door(same, items, executor=executor)
@@ -428,7 +442,7 @@ def test_an_object_with_the_protocol_is_an_executor() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_closing_a_stream_early_ends_its_input(executor: str, count: int) -> None:
+def test_closing_a_stream_early_ends_its_input(executor: Any, count: int) -> None:
     ended: list[bool] = []
 
     def items() -> Iterator[int]:
@@ -445,7 +459,7 @@ def test_closing_a_stream_early_ends_its_input(executor: str, count: int) -> Non
     assert ended == [True] * bool(count)
 
 
-def test_an_item_may_itself_call_the_engine(executor: str) -> None:
+def test_an_item_may_itself_call_the_engine(executor: Any) -> None:
     def inner(x: int) -> list[int]:
         return pf.parallel_map(square, range(x), max_workers=2, executor=executor)
 

@@ -161,7 +161,8 @@ print([r.index for r in results if not isinstance(r, int)])
     assert (done.stdout, done.stderr) == ("[5]\n", "")
 
 
-def test_ctrl_c_in_the_main_thread_leaves_the_calls_of_others_whole(run_script: Script) -> None:
+@pytest.mark.parametrize("isolate", [True, False])
+def test_ctrl_c_in_the_main_thread_leaves_the_calls_of_others_whole(run_script: Script, isolate: bool) -> None:
     """Hundreds of interruptions at odd moments; whatever they hit, no thread loses an item or waits for ever."""
     source = """
 import random, signal, threading, time
@@ -191,7 +192,7 @@ for thread in threads:
     thread.join()
 print("whole" if not wrong else "wrong")
 """
-    done = run_script(source)
+    done = run_script(source.replace("max_workers=2", f"max_workers=2, isolate={isolate}"))
     assert done.stdout == "whole\n", done.stderr
 
 

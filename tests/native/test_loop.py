@@ -52,6 +52,19 @@ def test_behind_the_last_item_nothing_is_run(core: Any, at: int) -> None:
     assert (results, slot[INDEX]) == ([], -1)
 
 
+@pytest.mark.parametrize(("stop", "end"), [(3, 3), (2, 2), (1, 1), (0, 1), (9, 4), (2**62, 4)])
+def test_it_ends_where_it_is_told_to(core: Any, stop: int, end: int) -> None:
+    results, state = list[int](), array("q", bytes(32))
+    core.call_each(abs, [0, -1, -2, -3], 1, stop, results, new_slot(), 0, NEVER, None, 0, state)
+    assert (state[0], results) == (end, [*range(1, end)])
+
+
+@pytest.mark.parametrize("stop", [-1, 2**63, "3", None])
+def test_a_wrong_end_is_refused(core: Any, stop: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        core.call_each(abs, [1], 0, stop, [], new_slot(), 0, NEVER, None, 0, array("q", bytes(32)))
+
+
 def test_it_ends_before_the_next_item_once_the_job_is_cancelled(core: Any) -> None:
     slot, results = new_slot(), []
 
@@ -272,12 +285,6 @@ def test_an_exception_leaves_a_column_of_what_was_before_it(core: Any) -> None:
     assert (at, count, results) == (2, 2, [])
     core.decode(kind, room, 0, nbytes, count, found := [None] * 2, 0)
     assert found == ["6", "3"]
-
-
-def test_no_item_behind_stop_is_run(core: Any) -> None:
-    state, results = array("q", [0, 0, 0, 0]), []
-    core.call_each(str, [1, 2, 3], 1, 2, results, new_slot(), 0, NEVER, None, 0, state)
-    assert (state[0], results) == (2, ["2"])
 
 
 @pytest.mark.parametrize(
