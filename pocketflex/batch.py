@@ -7,19 +7,21 @@ it, so they cannot differ.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
 
 from .assembly import Assembly
+from .errors import OptionError
 from .executors import find_executor
 from .executors.base import Job, Run
 from .observe.progress import Bar, open_bar
 from .observe.report import BatchRecord, Report
 from .options import BatchOptions
 from .outcome import OnError, Outcomes, Settlement
+from .retry import Call
 
 
 class Batch:
@@ -81,6 +83,25 @@ class Batch:
             record.seconds = perf_counter() - begun
             outcomes.close()
             bar.close()
+
+
+def mapping(
+    door: str, function: Callable[..., Any], items: Any, options: Mapping[str, Any], *, is_streamed: bool = False
+) -> Batch:
+    """The batch of `parallel_map` and its like: one function, called with every item.
+
+    Raises:
+        TypeError: It is not a function, or the items are not iterable.
+        OptionError, BackendUnavailableError, PayloadError: It cannot run with these options.
+    """
+    if not callable(function):
+        raise TypeError(f"the first argument must be a function, not {type(function).__name__} ({function!r:.60})")
+    label = f"{door}({getattr(function, '__qualname__', type(function).__name__)})"
+    job = Job(Call(function), items, label, is_streamed=is_streamed)
+    resolved = BatchOptions.resolve(options)
+    if is_streamed and resolved.output != "list":
+        raise OptionError(f"output={resolved.output!r}: {door} yields one result after the other")
+    return Batch(job, resolved)
 
 
 def _count(run: Outcomes, record: BatchRecord, bar: Bar) -> None:

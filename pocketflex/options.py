@@ -6,7 +6,6 @@ made, which is before anything runs.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -106,6 +105,8 @@ def check_names(given: Mapping[str, Any]) -> None:
     """Raise OptionError, with the nearest known name, if an option does not exist."""
     for name in given:
         if name not in OPTION_NAMES:
+            import difflib  # 1 ms, and names are seldom wrong
+
             near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, OPTION_NAMES, n=1)
             if name in ("max_retries", "wait"):
                 raise OptionError(f"{name!r} is no option of a call: it belongs to the node, as in MyNode({name}=3)")

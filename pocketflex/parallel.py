@@ -1,15 +1,14 @@
-"""The engine without flows: `parallel_map` and `parallel_imap`."""
+"""The engine without flows: `parallel_map` and `parallel_imap`.
+
+Nothing of the package is imported at the top: the first call starts a process before it does anything
+else, imports included, and that process imports the same things at the same time.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
-
-from .batch import Batch
-from .errors import OptionError
-from .executors.base import Job
-from .options import BatchOptions
-from .retry import Call
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +55,10 @@ def parallel_map(function: Callable[[Item], Any], items: Iterable[Item], **optio
         >>> pf.parallel_map(lambda x: x * x, range(5), output="array")
         array([ 0,  1,  4,  9, 16])
     """
-    job = Job(_call(function), items, _label("parallel_map", function))
-    return Batch(job, BatchOptions.resolve(options)).results()
+    _prepare(options)
+    from .batch import mapping
+
+    return mapping("parallel_map", function, items, options).results()
 
 
 def parallel_imap(
@@ -89,11 +90,10 @@ def parallel_imap(
         [0, 1, 4, 9]
         >>> squares.close()
     """
-    job = Job(_call(function), items, _label("parallel_imap", function), is_streamed=True)
-    resolved = BatchOptions.resolve(options)
-    if resolved.output != "list":
-        raise OptionError(f"output={resolved.output!r}: parallel_imap yields one result after the other")
-    batch = Batch(job, resolved)
+    _prepare(options)
+    from .batch import mapping
+
+    batch = mapping("parallel_imap", function, items, options, is_streamed=True)
     return (result for results in batch.stream() for result in results)
 
 
@@ -134,11 +134,8 @@ def shutdown() -> None:
     shutdown()
 
 
-def _call(function: Callable[..., Any]) -> Call:
-    if not callable(function):
-        raise TypeError(f"the first argument must be a function, not {type(function).__name__} ({function!r:.60})")
-    return Call(function)
+def _prepare(options: dict[str, Any]) -> None:
+    if sys.platform == "linux" and options.get("executor", "processes") == "processes":
+        from ._engine.home import prepare
 
-
-def _label(door: str, function: Callable[..., Any]) -> str:
-    return f"{door}({getattr(function, '__qualname__', type(function).__name__)})"
+        prepare()

@@ -63,12 +63,13 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("role", "orders", "launch"),
     ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "exclusive", "twin_words"),
     ("segments", "failures", "dispatch", "source", "twin_ledger", "twin_columns", "twin_fetch"),
     ("shm", "grains"),
     ("twin",),
     ("native",),
-    ("board", "ledger", "shared"),
+    ("board", "ledger", "shared", "spawner"),
     ("blocks", "transport"),
     ("fetching",),
     ("reading", "returns", "socket_transport", "loading"),
@@ -77,7 +78,6 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("claims",),
     ("worker",),
     ("nursery",),
-    ("spawner",),
     ("crew",),
     ("job",),
     ("deadlines", "retired"),
@@ -91,7 +91,7 @@ DOORS: dict[tuple[str, str], str] = {
     ("node", "models"): "node.run(shared), PocketFlow's way to run a node",
     ("async_node", "aio"): "node.run_async(shared), the same awaited",
     ("flow", "draw"): "flow.to_mermaid() and flow._repr_html_()",
-    ("parallel", "_engine.home"): "pf.shutdown(); at the top it would load the engine with the package",
+    ("parallel", "_engine.home"): "pf.shutdown(), and the start of the spawner before anything else is imported",
     ("parallel", "_engine.shared"): "pf.share(); the same",
     ("cli", "aio"): "the async models are lazy: asyncio costs 30 ms",
 }
@@ -100,7 +100,7 @@ SOLE_IMPORTERS = {
     "cloudpickle": ("_engine.payload",),
     "argparse": ("cli",),
     "tqdm": ("observe.progress",),
-    "subprocess": ("_engine.spawner",),
+    "subprocess": ("_engine.launch",),
     "multiprocessing": (),
     "ctypes": ("_engine.nursery",),
     "mmap": ("_engine.shm", "_engine.segments"),
@@ -356,7 +356,8 @@ WORKER_LOADS = """
 import pocketflex as pf
 def loaded(_item):
     import sys
-    return sorted({"asyncio", "argparse", "numpy", "psutil", "multiprocessing", "tqdm"} & set(sys.modules))
+    heavy = {"asyncio", "argparse", "numpy", "psutil", "multiprocessing", "subprocess", "tqdm"}
+    return sorted(heavy & set(sys.modules))
 print(*set(map(tuple, pf.parallel_map(loaded, range(4), max_workers=2))))
 """
 
@@ -364,3 +365,37 @@ print(*set(map(tuple, pf.parallel_map(loaded, range(4), max_workers=2))))
 def test_a_worker_loads_nothing_that_its_items_do_not_need(run_script: Any) -> None:
     done = run_script(WORKER_LOADS)
     assert (done.stdout, done.stderr) == ("()\n", "")
+
+
+FIRST_CALL = """
+import os, sys, pocketflex as pf
+loaded, spawn = [], os.posix_spawn
+def watch(*args, **options):
+    loaded.append(set(sys.modules))
+    return spawn(*args, **options)
+os.posix_spawn = watch
+early = {"asyncio", "cloudpickle", "concurrent.futures", "dataclasses", "numpy", "psutil", "socket", "subprocess"}
+late = {"asyncio", "ctypes", "multiprocessing", "numpy", "psutil", "subprocess"}
+pf.parallel_map(abs, [-1, -2])
+pf.parallel_map(len, ["ab"])
+pf.parallel_map(abs, [1], executor="serial")
+print(len(loaded), sorted(early & loaded[0]), sorted(late & set(sys.modules)))
+"""
+
+
+def test_the_first_call_starts_the_spawner_before_it_imports_what_both_need(run_script: Any) -> None:
+    """Both then import at the same time. Later calls start nothing."""
+    done = run_script(FIRST_CALL)
+    assert (done.stdout, done.stderr) == ("1 [] []\n", "")
+
+
+SERIAL_CALL = """
+import os, pocketflex as pf
+os.posix_spawn = None
+print(pf.parallel_map(abs, [-1], executor="serial"), pf.parallel_map(abs, [-1], executor="threads"))
+"""
+
+
+def test_other_executors_start_no_process(run_script: Any) -> None:
+    done = run_script(SERIAL_CALL)
+    assert (done.stdout, done.stderr) == ("[1] [1]\n", "")

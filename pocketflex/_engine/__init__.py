@@ -34,7 +34,8 @@ The files in the order of an item's life:
       home            the one pool of this process: made at first use, ended at exit, dropped by a fork
     ledger            the grains that may be claimed, and whose they are
     transport         the messages; socket_transport and packets carry them
-    spawner           the process that forks, kills and reaps; nursery is what runs in it
+    spawner           the process that forks, kills and reaps; launch starts it, nursery is what runs in it,
+                      orders is what they say
     worker            claims, rests, obeys; loading gives it the callable
       task            a job as it sees it
       claims          one claim: runs its items, hands back what takes too long
@@ -42,7 +43,7 @@ The files in the order of an item's life:
     board             where a worker says which item it is at, and tells by records what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
     native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns
-    sizing            how many workers, how many threads each
+    sizing            how many workers, how many threads each; role is whether this is one
 
 The engine does not know what a flow is. native/README.md has the formats of the shared memory.
 """

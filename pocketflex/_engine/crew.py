@@ -11,6 +11,7 @@ from time import monotonic_ns
 
 from . import native
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, MAX_WORKERS, REST, WAITS, Board, Slot
+from .launch import Process, launch
 from .packets import Disconnected, open_pair
 from .poller import Poller
 from .ranges import Running
@@ -93,7 +94,7 @@ NOTHING = Running(-1, -1)
 class Crew:
     """Hires workers, watches them, and says who has ended."""
 
-    def __init__(self, environ: dict[str, str], poller: Poller) -> None:
+    def __init__(self, environ: dict[str, str], poller: Poller, process: Process | None) -> None:
         self._environ = environ
         self._poller = poller
         self._board = Board.create()
@@ -101,7 +102,7 @@ class Crew:
         self._arena = Arena()
         self._members: dict[int, Member] = {}
         self._by_fd: dict[int, Member] = {}
-        self._spawner: Spawner | None = None
+        self._spawner = Spawner(process, poller) if process is not None else None
 
     @property
     def arena(self) -> Arena:
@@ -124,13 +125,12 @@ class Crew:
             OSError: No process or descriptor can be had.
         """
         if self._spawner is None:
-            self._spawner = Spawner(self._board, self._environ)
-            self._poller.add(self._spawner.fileno())
+            self._spawner = Spawner(launch(self._environ, native.IS_NATIVE), self._poller)
         slot = next(number for number in range(MAX_WORKERS) if number not in self._members)
         self._board.reserve(slot)
         ours, theirs = open_pair()
         with theirs:
-            self._spawner.fork(slot, theirs)
+            self._spawner.fork(slot, theirs, self._board.descriptor)
         member = Member(slot, self._board.slot(slot), SocketTransport(ours, self._arena, may_block=False))
         self._members[slot] = self._by_fd[ours.fileno()] = member
         self._poller.add(ours.fileno())

@@ -1,15 +1,25 @@
-"""Where the one pool of this process lives: made at the first use, ended at exit, never shared with a fork."""
+"""Where the one pool of this process lives: made at the first use, ended at exit, never shared with a fork.
+
+This module loads little: `prepare` is the first thing that a parallel call does, so that the spawner
+starts while the rest of the engine, and whatever pickles the call, is still being imported here.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from . import native
 from .exclusive import Exclusive
-from .pool import Pool
-from .sizing import thread_limits
-from .transport import Surroundings
+from .launch import Process, launch
+from .role import is_worker
+
+if TYPE_CHECKING:
+    from .pool import Pool
+    from .transport import Surroundings
 
 
 class Home:
@@ -18,6 +28,16 @@ class Home:
     def __init__(self) -> None:
         self._lock = Exclusive()
         self._pool: Pool | None = None
+        self._process: Process | None = None  # the spawner's, until the pool has it
+
+    def prepare(self) -> None:
+        """Start the spawner, unless there is one. What stands in its way is raised by the call that needs it."""
+        if self._pool is not None or self._process is not None or is_worker():
+            return
+        with self._lock:
+            if self._pool is None and self._process is None:
+                with suppress(OSError):
+                    self._process = launch(dict(os.environ), native.IS_NATIVE)
 
     def pool(self) -> Pool:
         """The pool; made if there is none.
@@ -25,28 +45,40 @@ class Home:
         Raises:
             OSError: No process, memory or descriptor can be had.
         """
+        from .pool import Pool
+
         with self._lock:
             if self._pool is None:
-                self._pool = Pool(dict(os.environ))
+                self._pool = Pool(dict(os.environ), self._process)
+                self._process = None  # only now: a pool that could not be made leaves it here
             return self._pool
 
     def leave(self) -> None:
         """End the pool, if there is one."""
         with self._lock:
             pool, self._pool = self._pool, None
+            process, self._process = self._process, None
         if pool is not None:
             pool.close()
+        if process is not None:
+            process.end()
 
     def abandon(self) -> None:
         """In a forked child: the pool is the parent's, forget it without ending it."""
         pool, self._pool = self._pool, None
+        process, self._process = self._process, None
         self._lock = Exclusive()  # another thread may have held the old one
         if pool is not None:
             pool.disown()
+        if process is not None:
+            os.close(process.fd)
 
 
 def surroundings(workers: int) -> Surroundings:
     """Where this process stands now, with the threads that each of so many workers may start."""
+    from .sizing import thread_limits
+    from .transport import Surroundings
+
     try:
         folder = os.getcwd()
     except FileNotFoundError:  # it has been deleted; workers then stay where they are
@@ -57,6 +89,7 @@ def surroundings(workers: int) -> Surroundings:
 
 
 _home = Home()
+prepare = _home.prepare
 shared_pool = _home.pool
 shutdown = _home.leave
 atexit.register(shutdown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import pickle
@@ -11,48 +12,26 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from .board import CANCELLED, JOB, Board
+from .orders import Exited, Kill
 from .packets import Disconnected, receive_packet, send_packet
 from .shm import Arena
 from .socket_transport import SocketTransport
+from .worker import Worker
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _OWN_AND_HERE = 0x1 | 0x2, 0x02 | 0x10  # mmap(2): PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
-class Fork(NamedTuple):
-    """To the spawner: fork a worker for a slot of the board; its socket comes along."""
-
-    slot: int
-
-
-class Kill(NamedTuple):
-    """To the spawner: end the worker of a slot with SIGKILL, if it still runs."""
-
-    slot: int
-
-
-class Exited(NamedTuple):
-    """From the spawner: a worker has ended.
-
-    Attributes:
-        slot: Its slot.
-        code: Its exit code, or minus the number of the signal that ended it.
-        reason: Why it could not be started, empty if it ran.
-    """
-
-    slot: int
-    code: int
-    reason: str = ""
-
-
-def main(connection: int, board: int, parent: int) -> None:
-    """The spawner's process, started with two inherited descriptors and its parent's pid."""
+def main(parent: int) -> None:
+    """The spawner's process, started with its parent's pid and with its socket as standard input."""
+    gc.enable()  # it was switched off while this was imported: modules are no garbage
+    connection = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
     while (filler := os.open(os.devnull, os.O_RDWR)) < 3:
         pass  # takes the place of a standard stream that the parent had closed
+    os.dup2(filler, 0)  # in place of the socket; programs that items start inherit it
     os.close(filler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, ended workers could not be waited for
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -63,18 +42,14 @@ def main(connection: int, board: int, parent: int) -> None:
     if os.getppid() != parent:
         return  # it ended while this process started
     with socket.socket(fileno=connection) as parent_socket:
-        Nursery(parent_socket, Board.inherit(board), parent).run(parent_end)
+        Nursery(parent_socket, parent).run(parent_end)
 
 
 class Nursery:
     """Forks, kills and reaps."""
 
-    def __init__(self, connection: socket.socket, board: Board, parent: int) -> None:
-        from . import worker  # what every worker needs is imported once, before the first fork
-
-        self._worker: type[worker.Worker] = worker.Worker
+    def __init__(self, connection: socket.socket, parent: int) -> None:
         self._socket = connection
-        self._board = board
         self._parent = parent
         self._die_with_parent = _load_prctl()
         _keep_memory()
@@ -124,11 +99,11 @@ class Nursery:
                 os.close(descriptor)
         return True
 
-    def _fork(self, slot: int, connection: int) -> None:
+    def _fork(self, slot: int, connection: int, board: int) -> None:
         spawner = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become_worker(slot, connection, spawner)
+            self._become_worker(slot, connection, board, spawner)
         try:
             end = os.pidfd_open(pid)
         except OSError:  # no descriptor is left: what cannot be watched must not run
@@ -139,15 +114,16 @@ class Nursery:
         self._slots[end] = slot
         self._poll.register(end, select.POLLIN)
 
-    def _become_worker(self, slot: int, connection: int, spawner: int) -> None:
+    def _become_worker(self, slot: int, connection: int, inherited: int, spawner: int) -> None:
         code = 70  # EX_SOFTWARE: the worker itself is broken
         try:
             self._die_with_parent()
             if os.getppid() == spawner:
-                _close_all_but(connection, self._board.descriptor)
+                _close_all_but(connection, inherited)
+                board = Board.inherit(inherited)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
-                os.register_at_fork(after_in_child=lambda: _part_from(self._board, slot))
-                self._worker(transport, self._board, slot, self._parent).serve()
+                os.register_at_fork(after_in_child=lambda: _part_from(board, slot))
+                Worker(transport, board, slot, self._parent).serve()
                 code = 0
         except BaseException:
             traceback.print_exc()

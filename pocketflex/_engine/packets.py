@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 from array import array
 from collections.abc import Sequence
+
+from .launch import open_ends
 
 _LARGEST = 1 << 16  # bytes; messages say where data is, most are a few hundred long
 _MOST_DESCRIPTORS = 64  # arenas double their segments, so one packet seldom needs even one
@@ -18,24 +18,11 @@ class Disconnected(Exception):
 
 def open_pair() -> tuple[socket.socket, socket.socket]:
     """Two connected ends that keep message boundaries: nothing is ever half read."""
-    first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ends = socket.socket(fileno=lift(first.detach())), socket.socket(fileno=lift(second.detach()))
+    first, second = open_ends()
+    ends = socket.socket(fileno=first), socket.socket(fileno=second)
     for end in ends:
         end.setblocking(True)  # whatever socket.setdefaulttimeout says
     return ends
-
-
-def lift(fd: int) -> int:
-    """Move a descriptor above those of the standard streams, which may have been closed.
-
-    Otherwise it takes the place of one, and what C code prints goes into a socket or into memory.
-    """
-    if fd > 2:
-        return fd
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
 
 
 def send_packet(connection: socket.socket, data: bytes, descriptors: Sequence[int] = (), *, block: bool = True) -> None:

@@ -29,6 +29,7 @@ from .deadlines import Deadlines
 from .dispatch import Dispatch
 from .intake import Intake
 from .job import Arrived, Lent, PoolJob, Terms
+from .launch import Process
 from .ledger import NBYTES, Entry, Ledger
 from .packets import Disconnected
 from .part import Part
@@ -46,14 +47,14 @@ from .turn import Turn
 class Pool:
     """Worker processes shared by all jobs of this process."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
-        """Start the spawner; workers are started as jobs need them.
+    def __init__(self, environ: dict[str, str], process: Process | None) -> None:
+        """Take over the spawner's process, if it has been started; workers are started as jobs need them.
 
         Raises:
             OSError: No process, memory or descriptor can be had.
         """
         self._poller = Poller()
-        self._crew = Crew(environ, self._poller)
+        self._crew = Crew(environ, self._poller, process)
         self._dispatch = Dispatch()
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._jobs)

@@ -7,7 +7,7 @@ import mmap
 import os
 from typing import NamedTuple
 
-from .packets import lift
+from .launch import lift
 
 ALIGNMENT = 64  # a cache line; also enough for every numpy dtype
 LARGEST = 32 << 20  # bytes of a segment of an arena; a region above it gets one of its own, given back after use

@@ -45,9 +45,12 @@ def thread_limits(workers: int, environ: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _machine_cpus() -> int:
-    import psutil  # costs 20 ms, so only where workers are wanted
+    try:
+        return max(1, os.sysconf("SC_NPROCESSORS_ONLN"))  # what psutil asks first, without its 17 ms of imports
+    except (ValueError, OSError, AttributeError):
+        import psutil
 
-    return psutil.cpu_count() or 1
+        return psutil.cpu_count() or 1
 
 
 @cache

@@ -1,7 +1,7 @@
 """The spawner: one small single-threaded process that forks workers on request. Here is the parent's side.
 
-    parent ── Popen ──▶ spawner ── fork ──▶ worker, worker, ...
-       Fork(slot) + socket ──▶
+    parent ── launch ──▶ spawner ── fork ──▶ worker, worker, ...
+       Fork(slot) + socket, board ──▶
        Kill(slot)          ──▶                (nursery.py: what runs in the spawner)
                            ◀── Exited(slot, exit code)
 
@@ -14,50 +14,33 @@ child of the parent's still holds a copy of the socket. It then kills the worker
 Should it be killed itself, each worker gets SIGKILL from the kernel (PR_SET_PDEATHSIG); that signal
 fires when the *thread* that forked ends, which is another reason for a process with a single one.
 
+It is started first of all, while the parent has imported next to nothing of the engine, so that both
+import at the same time (launch.py): hence it is told of the board only with each worker.
+
 The spawner is in a session of its own, so that Ctrl-C in a terminal reaches the parent alone.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
-import subprocess
-import sys
 from contextlib import suppress
 
 from . import native
-from .board import Board
-from .nursery import Exited, Fork, Kill
-from .packets import Disconnected, open_pair, receive_packet, send_packet
-
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv[4:]; from pocketflex._engine.nursery import main; "
-    "main(*map(int, sys.argv[1:4]))"
-)
+from .launch import Process
+from .orders import Exited, Fork, Kill
+from .packets import Disconnected, receive_packet, send_packet
+from .poller import Poller
 
 
 class Spawner:
     """The process, as its parent sees it."""
 
-    def __init__(self, board: Board, environ: dict[str, str]) -> None:
-        """Start the process; it becomes ready in the background, requests wait in its socket.
-
-        Raises:
-            OSError: The process cannot be started.
-        """
-        self._socket, theirs = open_pair()
-        with theirs:
-            arguments = [str(theirs.fileno()), str(board.descriptor), str(os.getpid()), *map(str, sys.path)]
-            self._process = subprocess.Popen(
-                [sys.executable, *_interpreter_flags(), "-c", _BOOT, *arguments],
-                pass_fds=(theirs.fileno(), board.descriptor),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd=None if _has_folder() else "/",  # Python 3.13 cannot start in one that has been deleted
-                env={**environ, "POCKETFLEX_NO_NATIVE": "0" if native.IS_NATIVE else "1"},  # as here, whatever it was
-            )
-
+    def __init__(self, process: Process, poller: Poller) -> None:
+        """Take over a process that `launch` has started, and have `poller` wait for news of it."""
+        self._process = process
+        poller.add(process.fd)
+        self._socket = socket.socket(fileno=process.fd)
         if _is_guarded():
             native.admit(self._process.pid)  # workers fetch large items from this process's memory
 
@@ -65,9 +48,9 @@ class Spawner:
         """Readable when a worker has ended, or the spawner itself."""
         return self._socket.fileno()
 
-    def fork(self, slot: int, connection: socket.socket) -> None:
-        """Ask for a worker that serves `connection`; it may be written to at once."""
-        self._tell(Fork(slot), connection.fileno())
+    def fork(self, slot: int, connection: socket.socket, board: int) -> None:
+        """Ask for a worker that serves `connection`, with the board's descriptor; it may be written to at once."""
+        self._tell(Fork(slot), connection.fileno(), board)
 
     def kill(self, slot: int) -> None:
         """End a worker, whatever it is doing."""
@@ -93,7 +76,6 @@ class Spawner:
     def disown(self) -> None:
         """In a forked child: close the copy of the socket, and leave the process to the parent."""
         self._socket.close()
-        self._process.returncode = 0  # or its destructor would warn that it still runs
 
     def _tell(self, request: Fork | Kill, *descriptors: int) -> None:
         with suppress(Disconnected):  # the spawner is gone, and its workers with it: `receive` says so
@@ -107,20 +89,3 @@ def _is_guarded() -> bool:
             return scope.read().strip() == "1"
     except OSError:
         return False
-
-
-def _has_folder() -> bool:
-    try:
-        os.getcwd()
-    except OSError:
-        return False
-    return True
-
-
-def _interpreter_flags() -> list[str]:
-    """What of this interpreter's command line changes what code does."""
-    flags = ["-O"] * sys.flags.optimize + ["-I"] * sys.flags.isolated
-    flags += [f"-W{option}" for option in sys.warnoptions]
-    if sys.flags.utf8_mode:
-        flags.append("-Xutf8")
-    return flags

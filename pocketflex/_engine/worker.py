@@ -28,15 +28,9 @@ from .items import ItemReader
 from .ledger import Ledger
 from .loading import load_call
 from .packets import Disconnected
+from .role import become_worker
 from .task import Task
 from .transport import Drop, Forget, Load, LoadFailed, Message, Ring, Transport
-
-_is_worker = False
-
-
-def is_worker() -> bool:
-    """Whether this process is a worker, where the engine runs its items serially."""
-    return _is_worker
 
 
 class Desk:
@@ -86,8 +80,7 @@ class Worker:
 
     def serve(self) -> None:
         """Work until the parent closes its end."""
-        global _is_worker
-        _is_worker = True
+        become_worker()
         while True:
             try:
                 self._obey_all()

@@ -36,6 +36,10 @@ def find_executor(wanted: Any) -> Executor:
         raise BackendUnavailableError(
             f"worker processes need Linux (this is {sys.platform}); pass executor='threads' or 'serial'"
         )
+    if wanted == "processes":
+        from .._engine.home import prepare  # late, as it needs Linux
+
+        prepare()  # before the import of all that it needs here: the other process imports the same meanwhile
     module, _, name = location.partition(":")
     return cast(Executor, getattr(import_module(module), name)())
 

@@ -72,6 +72,7 @@ def test_the_least_of_three_numbers_counts(monkeypatch: pytest.MonkeyPatch, quot
 
 
 def test_without_a_count_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sysconf")
     monkeypatch.setattr(psutil, "cpu_count", lambda: None)
     assert sizing._machine_cpus.__wrapped__() == 1
 

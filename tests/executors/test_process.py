@@ -801,6 +801,39 @@ def test_workers_see_what_the_caller_has_changed_since(tmp_path: Path, monkeypat
     assert pf.parallel_map(lambda _: __import__("made_later").VALUE, [1]) == [42]
 
 
+def test_what_an_item_starts_finds_an_empty_standard_input() -> None:
+    def read(_item: int) -> tuple[str, str]:
+        return os.readlink("/proc/self/fd/0"), subprocess.run(
+            [sys.executable, "-c", "import os; print(os.readlink('/proc/self/fd/0'))"], capture_output=True, text=True
+        ).stdout
+
+    assert pf.parallel_map(read, [0]) == [("/dev/null", "/dev/null\n")]
+
+
+def test_descriptors_that_programs_inherit_are_not_kept_by_workers() -> None:
+    """The other end of such a pipe would never see its end."""
+    pf.shutdown()
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    try:
+        pf.parallel_map(abs, [-1])
+        os.close(writer)
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+
+
+def test_a_python_whose_spawn_knows_no_sessions_is_no_hindrance(run_script: RunScript) -> None:
+    script = """
+import os, pocketflex as pf
+def refuse(*args, **options):
+    raise NotImplementedError("setsid is not supported on this system")
+os.posix_spawn = refuse
+print(pf.parallel_map(lambda x: x + 1, range(3)), pf.parallel_map(lambda _: os.getsid(0), [0]) != [os.getsid(0)])
+"""
+    assert done(run_script(script)) == "[1, 2, 3] True\n"
+
+
 def test_a_folder_that_is_gone_is_no_hindrance(run_script: RunScript) -> None:
     script = """
 import os, tempfile, pocketflex as pf
