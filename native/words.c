@@ -1,6 +1,8 @@
 /* Single words of shared memory: load, store, fence, spin. */
 #include "functions.h" /* Python.h comes first: it has the C library declare POSIX */
 
+#include <sched.h>
+
 #include "atomics.h"
 #include "clock.h"
 
@@ -63,6 +65,7 @@ static bool spin_until(const int64_t *word, int64_t value, int64_t until)
                 return true;
             cpu_pause();
         }
+        sched_yield(); /* whoever is waited for may want this very processor */
     } while (clock_now() < until);
     return word_load(word) != value;
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
 
@@ -37,7 +36,8 @@ class Batch:
         self._length = known_length(job.items)
         items = check_items(job.items, job.label)
         self._assembly = Assembly(options, job.label, None if job.is_streamed else _fixed_length(items))
-        self._job = replace(job, items=items, is_array=options.output == "array", target=self._assembly.target)
+        is_array, target = options.output == "array", self._assembly.target
+        self._job = Job(job.call, items, job.label, job.is_streamed, is_array, target)
         self._options = options
         self._run: Run = find_executor(options.executor).start(self._job, options)
         self._record = BatchRecord(job.label, self._run.workers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from .errors import OptionError
@@ -75,6 +76,8 @@ class BatchOptions:
         Raises:
             OptionError: An option does not exist, or has a wrong value; the message names it.
         """
+        if node is None and type(given.get("executor", "")) is str:
+            return _resolve_call(given)
         check_names(given)
         values = {name: getattr(node, name) for name in OPTION_NAMES if hasattr(node, name)}
         try:
@@ -96,6 +99,16 @@ class BatchOptions:
         raise OptionError(f"{name}={getattr(self, name)!r}: it must be {wanted}")
 
 
+def _resolve_call(given: Mapping[str, Any]) -> BatchOptions:
+    try:
+        return _known(**given)
+    except TypeError:  # a name that does not exist, or a value that cannot be a key
+        check_names(given)
+        return BatchOptions(**given)
+
+
+# a record is frozen, so calls with the same options can share it; typed: True is no number of workers
+_known = lru_cache(64, typed=True)(BatchOptions)
 _FOREVER = 1e9  # seconds, 30 years
 _OTHER_NAMES = dict.fromkeys(("processes", "n_jobs", "jobs", "workers", "num_workers"), "max_workers")
 OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))

@@ -69,6 +69,9 @@ class Call:
     fallback: Callable[[Any, Exception], Any] | None = None
     chunk: Callable[[Any], Any] | None = None
 
+    def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
+        return Call, (self.function,) if self.is_plain else (self.function, self.retry, self.fallback, self.chunk)
+
     @property
     def is_plain(self) -> bool:
         """Whether an item is one bare call of `function`: no retry, fallback or chunk."""

@@ -6,8 +6,8 @@
   results <- block <----- arena of worker i ------------ encode results, tell by a record
         arenas:  memfd; each written by one side and read by the other
         ledger:  one for each job; says which grains of which blocks are whose
-        board:   a slot for each worker: its job, item and start, and its records
-        control: one socketpair for each worker; a job begins or is over, rings
+        board:   a slot for each worker: its job, item and start, its letters and its records
+        control: one socketpair for each worker; rings, descriptors of memory
         spawner: one small single-threaded process that forks workers on request
 
 The files in the order of an item's life:
@@ -28,7 +28,9 @@ The files in the order of an item's life:
       retired         jobs that ended before their workers let go of them
       deadlines       items that run longer than `timeout`
       turn, poller    which thread waits for all of them, and on what
-      crew            the workers as the parent sees them: hired, watched, rung, killed
+      crew            the workers as the parent sees them: hired, watched, killed
+      member          one of them: told of jobs, called
+      stock           what jobs have in common: pickles, ledgers
       part            which items the owner of a job runs itself
       staff           how many there are, and what their ends cost
       home            the one pool of this process: made at first use, ended at exit, dropped by a fork

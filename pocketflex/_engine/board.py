@@ -11,15 +11,25 @@ One memfd of slots, one slot of 8 KB a worker, and one in front of them for the 
     4       parent      CANCELLED: a job whose items are no longer wanted
     5       worker      REST: 0 while it works; n in its n-th rest, -n where it rests because its records are full
     6       worker      HEAD: how many records it has written
-    8       parent      TAIL: how many records have been read; on a cache line of its own
+    7       worker      ASLEEP: 1 while it waits in the kernel, or is about to, and must be rung
+    8       parent      TAIL: how many records have been read; the parent's words are on a cache line of their own
+    9       parent      PACKETS: how many have been sent by the socket
+    10      parent      POSTED: changes with every packet, letter and call; what a worker watches before it sleeps
     16...   worker      62 records of 16 words: HEAD - TAIL of them wait to be read
+    1008... parent      4 letters of 4 words: jobs to take part in
 
-    record  KIND JOB BLOCK START LENGTH SEGMENT OFFSET NBYTES NANOSECONDS IS_HELD IS_ALONE
+    record  KIND JOB BLOCK START LENGTH SEGMENT OFFSET NBYTES NANOSECONDS IS_HELD IS_ALONE DROPPED
+    letter  JOB SEGMENT OFFSET NBYTES   JOB is written last; the worker makes it 0 when it has read the letter
 
-In the parent's slot word 0 tells whether it waits, and must be rung.
+In the parent's slot:
 
-There are no locks: a dead worker could hold one. Every word has one writer and is written with one
-aligned 8-byte store. A record is complete before HEAD says so. Whoever is about to sleep says so
+    0       parent      WAITS: whether it waits in the kernel, and must be rung
+    1       workers     NEWS: differs after every record; what the parent watches before it sleeps
+    2       parent      SPIN: for how many nanoseconds a worker may watch POSTED before it sleeps
+
+There are no locks: a dead worker could hold one. Every word is written with one aligned 8-byte store, and has
+one writer; only JOB of a letter has two, in turn, and NEWS has all workers, as it need only differ from
+what it was. A record is complete before HEAD says so. Whoever is about to sleep says so
 first and then looks for news once more; whoever has news writes them first and then looks whether
 the other side sleeps; a fence stands between, so at least one of them sees the other.
 
@@ -33,6 +43,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -41,10 +52,11 @@ from .segments import Region, Segment
 
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
-TAIL = 8
-WAITS = 0  # in the parent's slot
+ASLEEP, TAIL, PACKETS, POSTED = range(7, 11)
+WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS = 1024  # a slot: two pages, which are reserved when its worker is hired
-_FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 11
+_FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 12
+_LETTERS, _LETTER, _MAIL = 4, 4, _FIRST + _RECORDS * _RECORD
 
 
 class Told(IntEnum):
@@ -53,7 +65,7 @@ class Told(IntEnum):
     OUTCOMES = 1  # of these items; where NBYTES is 0 there are none
     NOT_RUN = 2  # these items of a claim will not be run by this worker; others, perhaps, can be claimed again
     LET_GO = 3  # nothing refers to this block any more
-    DROPPED = 4  # nothing of this job is read any more
+    DROPPED = 4  # nothing but what every record may tell: a job of which nothing is read any more
     UNREADABLE = 5  # as NOT_RUN, because the parent's memory cannot be read: to be sent again, as copies
 
 
@@ -72,6 +84,7 @@ class Record(NamedTuple):
         nanoseconds: Time spent on them.
         is_held: Whether the user's code still refers to the block.
         is_alone: Whether that region has a segment of its own.
+        dropped: A job that is over, and of which this worker reads nothing any more, or 0.
     """
 
     kind: int
@@ -85,6 +98,7 @@ class Record(NamedTuple):
     nanoseconds: int = 0
     is_held: int = 0
     is_alone: int = 0
+    dropped: int = 0
 
     @property
     def stop(self) -> int:
@@ -97,15 +111,26 @@ class Record(NamedTuple):
         return Region(self.segment, self.offset, self.nbytes, bool(self.is_alone))
 
 
+class Letter(NamedTuple):
+    """To a worker: take part in a job, whose sheet lies there and has so many bytes of terms."""
+
+    job: int
+    segment: int
+    offset: int
+    nbytes: int
+
+
 class Slot:
     """The words of one worker."""
 
     def __init__(self, words: memoryview) -> None:
         self.words = words
+        self._letters = 0  # written, or read, from here
 
     def clear(self) -> None:
         """Make the slot ready for a new worker."""
         self.words[:16] = array("q", [-1, -1, *[0] * 14])
+        self.words[_MAIL : _MAIL + _LETTERS * _LETTER] = array("q", [0] * _LETTERS * _LETTER)
 
     def push(self, record: Record) -> bool:
         """Write a record; False if there is no room."""
@@ -132,6 +157,33 @@ class Slot:
             native.store(self.words, TAIL, head)
         return records
 
+    def post(self, letter: Letter) -> bool:
+        """Write a letter; False if there is no room."""
+        at = _MAIL + _LETTER * (self._letters % _LETTERS)
+        if native.load(self.words, at):
+            return False
+        self.words[at + 1 : at + _LETTER] = array("q", letter[1:])
+        native.store(self.words, at, letter[0])
+        self._letters += 1
+        return True
+
+    def letters(self) -> Iterator[Letter]:
+        """Read all letters."""
+        while job := native.load(self.words, at := _MAIL + _LETTER * (self._letters % _LETTERS)):
+            letter = Letter(job, *self.words[at + 1 : at + _LETTER])
+            native.store(self.words, at, 0)
+            self._letters += 1
+            yield letter
+
+    def count_packet(self) -> None:
+        """A packet has been sent to the worker."""
+        self.words[PACKETS] += 1
+        self.count_post()
+
+    def count_post(self) -> None:
+        """Have the worker look at its letters, its jobs and its socket."""
+        native.store(self.words, POSTED, self.words[POSTED] + 1)
+
 
 class Board:
     """All slots, mapped by the parent, the spawner and, by inheritance, every worker."""
@@ -148,7 +200,7 @@ class Board:
             OSError: There is not enough memory.
         """
         board = cls(Segment.create((MAX_WORKERS + 1) * _WORDS * 8, reserved=_WORDS * 8))
-        board.parent[WAITS] = 0
+        board.parent[:16] = array("q", bytes(128))
         return board
 
     @classmethod

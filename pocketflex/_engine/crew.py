@@ -5,70 +5,21 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic_ns
 
 from . import native
-from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, MAX_WORKERS, REST, WAITS, Board, Slot
+from .board import CANCELLED, MAX_WORKERS, NEWS, SPIN, WAITS, Board
 from .launch import Process, launch
-from .packets import Disconnected, open_pair
+from .member import Member
+from .packets import open_pair
 from .poller import Poller
 from .ranges import Running
 from .shm import Arena
+from .sizing import usable_cpus
 from .socket_transport import SocketTransport
 from .spawner import Spawner
-from .transport import Message, Ring, Transport
 
-
-@dataclass(eq=False, slots=True)
-class Member:
-    """One worker.
-
-    Attributes:
-        slot: Its slot on the board; its name everywhere in the parent.
-        words: What it publishes there.
-        transport: The parent's end of its connection.
-        condemned: The job and the item for which it is being killed, if it is.
-        is_dismissed: Whether its end is the pool's own doing.
-        rung: The last of its rests that it was rung in.
-    """
-
-    slot: int
-    words: Slot
-    transport: Transport
-    condemned: Running | None = None
-    is_dismissed: bool = False
-    rung: int = 0
-
-    def send_waking(self, message: Message) -> None:
-        """Send a message; where the worker rests, that is a ring too.
-
-        Raises:
-            Disconnected: The worker is gone.
-        """
-        self.rung = self.words.words[REST]
-        self.transport.send(message)
-
-    def ring(self) -> bool:
-        """Wake it up if it rests and has not been rung yet; says whether it does."""
-        rest = self.words.words[REST]
-        if rest not in (0, self.rung):
-            with suppress(Disconnected):  # its end is about to be reported
-                self.send_waking(Ring())
-        return rest != 0
-
-    def running(self) -> Running:
-        """What it runs."""
-        return Running(self.words.words[JOB], self.words.words[INDEX])
-
-    def seconds_running(self) -> tuple[Running, int, float]:
-        """What it runs, how many items at once, and since when; an item of -1 between items."""
-        words = self.words.words
-        running = self.running()  # read before the time: the worker writes them in the other order
-        if running.item < 0 or not words[BEGAN]:
-            return Running(running.job, -1), 1, 0.0
-        return running, words[COUNT], (monotonic_ns() - words[BEGAN]) / 1e9
+_SPIN = 100_000  # nanoseconds that either side watches the board before it sleeps: what it costs to be woken up
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +51,7 @@ class Crew:
         self._board = Board.create()
         self._parent = self._board.parent
         self._arena = Arena()
+        self._is_expecting = False
         self._members: dict[int, Member] = {}
         self._by_fd: dict[int, Member] = {}
         self._spawner = Spawner(process, poller) if process is not None else None
@@ -131,8 +83,11 @@ class Crew:
         ours, theirs = open_pair()
         with theirs:
             self._spawner.fork(slot, theirs, self._board.descriptor)
-        member = Member(slot, self._board.slot(slot), SocketTransport(ours, self._arena, may_block=False))
+        words = self._board.slot(slot)
+        transport = SocketTransport(ours, self._arena, may_block=False, note=words.count_packet)
+        member = Member(slot, words, transport)
         self._members[slot] = self._by_fd[ours.fileno()] = member
+        self._allow_spinning()
         self._poller.add(ours.fileno())
         return member
 
@@ -169,19 +124,41 @@ class Crew:
         """The descriptor that pure Python locks in place of atomic operations."""
         return self._board.descriptor
 
+    def _allow_spinning(self) -> None:
+        """Let who waits watch the board for a moment, unless workers need the processors for each other."""
+        is_wise = native.IS_NATIVE and len(self._members) <= usable_cpus()
+        native.store(self._parent, SPIN, _SPIN if is_wise else 0)
+
+    def has_news(self) -> bool:
+        """Whether a worker has told something that has not been read."""
+        return any(member.words.has_news() for member in list(self._members.values()))
+
+    def expect(self) -> None:
+        """News may come in a moment: the next `poll` watches for it before it sleeps."""
+        self._is_expecting = self._parent[SPIN] != 0
+
     def poll(self, seconds: float) -> list[int]:
         """Wait until a worker has news or a descriptor is ready; returns the descriptors.
 
         Workers ring only if they see that the parent waits; what they told before is looked at first.
         """
         parent = self._parent
+        if self._is_expecting and seconds and self._watch():
+            return []
         native.store(parent, WAITS, 1)
         native.fence()
-        has_news = any(member.words.has_news() for member in list(self._members.values()))
         try:
-            return self._poller.poll(0.0 if has_news else seconds)
+            return self._poller.poll(0.0 if self.has_news() else seconds)
         finally:
             native.store(parent, WAITS, 0)
+
+    def _watch(self) -> bool:
+        """Watch the board for a moment; whether there is news."""
+        news = native.load(self._parent, NEWS)
+        if self.has_news() or native.spin(self._parent, NEWS, news, _SPIN):
+            return True
+        self._is_expecting = False  # it takes longer: sleep until somebody rings
+        return False
 
     def cancel(self, slot: int, job: int) -> None:
         """Tell a worker to leave a job at the next item."""
@@ -226,6 +203,7 @@ class Crew:
     def _remove(self, slot: int) -> Member:
         member = self._members.pop(slot)
         self.hang_up(member)
+        self._allow_spinning()
         return member
 
 

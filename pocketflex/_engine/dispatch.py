@@ -17,7 +17,7 @@ are. Events go in as method calls, instructions come out as return values. Rules
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -43,7 +43,7 @@ class _Job:
     is_sealed: bool = False
     lots: int = 0
     again: deque[Span] = field(default_factory=deque)  # to be encoded once more, before any new item
-    crashes: Counter[int] = field(default_factory=Counter)  # item -> workers that it has ended
+    crashes: dict[int, int] = field(default_factory=dict)  # item -> workers that it has ended
 
     def share(self) -> int:
         """Items that a worker claims at a time."""
@@ -78,12 +78,12 @@ class Dispatch:
 
     def open(self, job: int, limits: Limits) -> None:
         """A job begins."""
-        self._jobs[job] = _Job(limits)
+        self._jobs[job] = _Job(limits, is_sealed=limits.length == 0)
 
     def is_hungry(self, job: int, unclaimed: int) -> bool:
         """Whether there is a span to plan: few items wait to be claimed, and there are items to send."""
-        state = self._jobs[job]
-        if state.lots >= MOST_LOTS or (state.lots and unclaimed >= state.enough()):
+        state = self._jobs.get(job)
+        if state is None or state.lots >= MOST_LOTS or (state.lots and unclaimed >= state.enough()):
             return False
         return bool(state.again) or not (state.is_sealed or self._is_window_full(state))
 
@@ -95,7 +95,9 @@ class Dispatch:
         size = self._size(state)
         if state.again:
             return self._plan_again(state, size)
-        start = state.planned
+        start, length = state.planned, state.limits.length
+        if length is not None and start + size >= length:
+            state.is_sealed, size = True, length - start
         state.planned += size
         return Plan(Span(start, start + size), self._grain(state, size))
 
@@ -236,7 +238,7 @@ class Dispatch:
             for at in reversed(range(*rest)):  # any of them may be guilty: find out one by one
                 self.again(job, Span(at, at + 1))
             return []
-        state.crashes[index] += 1
+        state.crashes[index] = state.crashes.get(index, 0) + 1
         self.again(job, Span(index + 1, rest.stop))
         self.again(job, Span(rest.start, index))
         if is_final or state.crashes[index] > state.limits.crash_retries:

@@ -16,10 +16,12 @@ class Shield:
 
     def up(self) -> bool:
         """From here on, note Ctrl-C and do nothing, where it would raise KeyboardInterrupt; says whether it would."""
-        is_main = threading.get_ident() == threading.main_thread().ident
-        if not is_main or _signal.getsignal(_SIGINT) is not _signal.default_int_handler:
+        if _signal.getsignal(_SIGINT) is not _signal.default_int_handler:
             return False
-        _signal.signal(_SIGINT, self._note)
+        try:
+            _signal.signal(_SIGINT, self._note)
+        except ValueError:  # not in the main thread, where alone it is raised
+            return False
         return True
 
     def down(self) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from . import native
 from .board import REST, Record, Told
-from .crew import Crew, Member
+from .crew import Crew
 from .dispatch import Dispatch
 from .job import Arrived, Broken, PoolJob, free
+from .member import Member
 from .packets import Disconnected
 from .ranges import Span
 from .retired import Retired
@@ -74,6 +75,8 @@ class Intake:
                 member.ring()
 
     def _take(self, member: Member, record: Record) -> None:
+        if record.dropped:
+            self._retired.let_go(record.dropped, member.slot)
         job = self._jobs.get(record.job)
         memory = member.transport.memory(record.segment) if record.nbytes else None
         if job is None:

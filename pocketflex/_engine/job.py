@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .board import Record
-from .crew import Member
 from .dispatch import Dispatch
 from .ledger import Ledger
+from .member import Member
 from .packets import Disconnected
 from .ranges import Limits
 from .segments import Region
 from .shm import Arena, Lens
-from .transport import Drop, Forget, Load, LoadFailed, Parcel
+from .transport import Forget, Load, LoadFailed, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,6 @@ class Broken:
 News = Arrived | Blamed | Broken | LoadFailed
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a job's workers are told: where its callable and its ledger lie, and how long an item may take."""
-
-    parcel: Parcel
-    ledger: Region
-    timeout: float | None
-
-
 @dataclass(slots=True)
 class Lent:
     """A block that workers may be reading: where it lies, and whose items still refer to it."""
@@ -78,6 +69,7 @@ class PoolJob:
     limits: Limits
     terms: Terms
     ledger: Ledger
+    load: Load  # what its workers are told
     inbox: deque[News] = field(default_factory=deque)
     blocks: dict[int, Lent] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)  # the workers that take part, by slot
@@ -97,7 +89,7 @@ class PoolJob:
         )
 
     def enlist(self, member: Member, arena: Arena) -> None:
-        """Let a worker take part. It is told with the first block, or it would wake up twice."""
+        """Let a worker take part: it is told with the first block, or it would wake up twice, unless that comes now."""
         self.members[member.slot] = member
         self.untold.append(member)
         self.call_up(arena)
@@ -109,17 +101,16 @@ class PoolJob:
         waited for at the end of this one.
         """
         for untold in list(self.untold):
-            is_free = untold.running().item < 0  # else it has a record to tell, and is told of the job then
-            if self.blocks and (untold is member or (member is None and is_free)):
+            is_free = not untold.is_running  # else it has a record to tell, and is told of the job then
+            if (self.blocks or self.limits.length) and (untold is member or (member is None and is_free)):
                 self.untold.remove(untold)
                 self._tell(untold, arena)
 
     def _tell(self, member: Member, arena: Arena) -> None:
-        is_fixed, terms = self.limits.chunksize is not None, self.terms
         with suppress(Disconnected):  # its end is about to be reported, and another takes its place
             shared = [segment for lent in self.blocks.values() for segment in lent.refers_to]
             member.transport.introduce(*arena.segments(), *shared)
-            member.send_waking(Load(self.number, terms.parcel, terms.ledger, terms.timeout, is_fixed))
+            member.send(self.load)
 
     def ring(self, most: int) -> None:
         """Wake as many resting workers, after a fence."""
@@ -128,22 +119,17 @@ class PoolJob:
             if most <= 0:
                 return
 
+    def is_awake(self) -> bool:
+        """Whether one of its workers need not be woken up first, so that it may tell something in a moment."""
+        return any(not member.is_asleep for member in self.members.values())
+
     def dismiss(self) -> None:
-        """Tell the workers that the job is over: at once where they run it or hold much memory of it."""
+        """Have workers see that the ledger is closed: at once where they run the job or hold much memory of it."""
         while self.untold:
             del self.members[self.untold.pop().slot]
         for member in self.members.values():
-            with suppress(Disconnected):  # then it forgets by ending
-                if self.terms.parcel.buffers is None and member.running().job != self.number:
-                    member.transport.put_off(Drop(self.number))
-                else:
-                    member.transport.send(Drop(self.number))
-
-    def regions(self) -> list[Region]:
-        """All memory of the parent's that workers may be reading."""
-        parcel = self.terms.parcel
-        callable_ = [parcel.region] if parcel.buffers is None else [parcel.region, parcel.buffers]
-        return [*callable_, self.terms.ledger, *(lent.region for lent in self.blocks.values())]
+            if self.terms.call.buffers is not None or member.job == self.number:
+                member.call()
 
 
 def free(arena: Arena, region: Region, members: list[Member], *, is_unread: bool = False) -> None:

@@ -80,8 +80,12 @@ class Ledger:
     def clear(self, workers: int, length: int | None) -> None:
         """Begin: no blocks yet."""
         self._words[:] = array("q", bytes(NBYTES))
-        self._words[_TOTAL] = _UNKNOWN if length is None else length
-        self._words[_WORKERS] = workers
+        self.begin(workers, length)
+
+    def begin(self, workers: int, length: int | None) -> None:
+        """Begin once more, when no worker reads anything of the job before; what that has published is nobody's."""
+        self._free, self._positions = list(range(_ALL)), {}
+        self._words[:_ENTRIES] = array("q", (0, 0, 0, 0, _UNKNOWN if length is None else length, workers, 0, 0))
 
     def publish(self, entry: Entry) -> None:
         """Let workers claim the items of a block."""

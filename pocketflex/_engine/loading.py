@@ -9,36 +9,52 @@ from typing import Any
 
 from ..retry import Call
 from . import payload
-from .transport import Load, Parcel, Surroundings, Transport
+from .segments import Region
+from .transport import Parcel, Surroundings, Terms, Transport, environ_now
 
 
-def load_call(transport: Transport, message: Load) -> Call:
-    """The callable of a job, loaded where its caller stands.
+class Loader:
+    """Loads the callables of jobs; where their callers stand it reads once, as long as that is the same."""
 
-    Raises:
-        BaseException: Whatever importing and unpickling it raises.
-    """
-    parcel = message.parcel
-    surroundings, spans, data = pickle.loads(transport.lens.view(parcel.region)[: parcel.nbytes])
-    _enter(surroundings)
-    call: Call = payload.load(data, _buffers(transport, parcel, spans))
-    return call
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._here = 0, Surroundings("", (), (), {})  # number of its parcel
+
+    def load(self, terms: Terms) -> Call:
+        """The callable of a job, loaded where its caller stands.
+
+        Raises:
+            BaseException: Whatever importing and unpickling it raises.
+        """
+        if self._here[0] != terms.surroundings.number:
+            self._here = terms.surroundings.number, pickle.loads(self._bytes(terms.surroundings))
+        _enter(self._here[1])
+        data, buffers = self._bytes(terms.call), list[Any]()
+        if terms.call.buffers is not None:
+            spans, data = pickle.loads(data)
+            buffers = _split(self._transport, terms.call.buffers, spans)
+        call: Call = payload.load(data, buffers)
+        return call
+
+    def _bytes(self, parcel: Parcel) -> Any:
+        at = parcel.region.offset
+        return memoryview(self._transport.memory(parcel.region.segment))[at : at + parcel.nbytes]
 
 
-def _buffers(transport: Transport, parcel: Parcel, spans: list[tuple[int, int]]) -> list[Any]:
-    if parcel.buffers is None:
-        return []
+def _split(transport: Transport, region: Region, spans: list[tuple[int, int]]) -> list[Any]:
     import numpy as np  # buffers come from arrays, which need it anyway
 
-    memory = np.frombuffer(transport.lens.private(parcel.buffers), np.uint8)
-    transport.lens.forget(parcel.buffers.segment)  # the arrays keep the private mapping, and nothing the shared one
+    transport.memory(region.segment)
+    memory = np.frombuffer(transport.lens.private(region), np.uint8)
+    transport.lens.forget(region.segment)  # the arrays keep the private mapping, and nothing the shared one
     return [memory[offset : offset + nbytes] for offset, nbytes in spans]
 
 
 def _enter(surroundings: Surroundings) -> None:
+    """Stand where the caller does; items of former jobs may have gone elsewhere."""
     if surroundings.folder:
         os.chdir(surroundings.folder)
     sys.path[:], sys.argv[:] = surroundings.path, surroundings.argv
-    if surroundings.environ != dict(os.environb):
+    if surroundings.environ != environ_now():
         os.environb.clear()
         os.environb.update(surroundings.environ)

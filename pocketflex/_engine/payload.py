@@ -18,13 +18,14 @@ import sys
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import CodeType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
 
 from ..errors import PayloadError
 from ..outcome import describe
+from ..retry import Call
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 
@@ -101,9 +102,22 @@ def _class_of_id(number: str) -> type:
     return kind
 
 
+_BY_NAME = (FunctionType, BuiltinFunctionType, type)
+
+
+def _is_by_value(module: str | None) -> bool:
+    """Whether functions of a module, or of a package around it, are to travel by value."""
+    named = cloudpickle.list_registry_pickle_by_value()
+    while module and named:
+        if module in named:
+            return True
+        module = module.rpartition(".")[0]
+    return False
+
+
 def _is_importable(function: Any) -> bool:
     name = function.__module__
-    if name == "__main__" or name in cloudpickle.list_registry_pickle_by_value():
+    if name == "__main__" or _is_by_value(name):
         return False
     return getattr(sys.modules.get(name), function.__qualname__, None) is function
 
@@ -173,6 +187,8 @@ def dump_callable(call: Any, label: str) -> Pickled:
     Raises:
         PayloadError: It cannot be pickled; the message names the attribute that is to blame.
     """
+    if isinstance(call, Call) and call.is_plain and type(call.function) in _BY_NAME and _is_importable(call.function):
+        return pickle.dumps(call, protocol=5), []  # what cloudpickle would write, in a tenth of the time
     buffers: list[memoryview] = []
     stream = io.BytesIO()
     try:

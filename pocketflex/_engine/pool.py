@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from itertools import count
+from itertools import count, product
 
 from ..errors import WorkerDiedError
 from . import native
@@ -28,9 +28,9 @@ from .crew import Crew
 from .deadlines import Deadlines
 from .dispatch import Dispatch
 from .intake import Intake
-from .job import Arrived, Lent, PoolJob, Terms
+from .job import Arrived, Lent, PoolJob
 from .launch import Process
-from .ledger import NBYTES, Entry, Ledger
+from .ledger import Entry
 from .packets import Disconnected
 from .part import Part
 from .payload import Pickled
@@ -38,9 +38,9 @@ from .poller import Poller
 from .ranges import Limits, Plan, Span
 from .retired import GRACE, Retired
 from .shm import Arena
-from .socket_transport import store_parcel
 from .staff import Staff
-from .transport import Forget, Surroundings
+from .stock import Stock
+from .transport import Forget, Terms
 from .turn import Turn
 
 
@@ -58,7 +58,8 @@ class Pool:
         self._dispatch = Dispatch()
         self._jobs: dict[int, PoolJob] = {}
         self._deadlines = Deadlines(self._crew, self._jobs)
-        self._retired = Retired(self._crew)
+        self._stock = Stock(self._crew.arena, self._crew.lock)
+        self._retired = Retired(self._crew, self._stock)
         self._intake = Intake(self._crew, self._dispatch, self._jobs, self._retired)
         self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._intake)
         self._turn = Turn(self._patience, self._crew.poll, self._serve, self._mend)
@@ -73,12 +74,12 @@ class Pool:
 
     # --- what the owner of a job calls --------------------------------------------------------
 
-    def open(self, limits: Limits, surroundings: Surroundings, pickled: Pickled, timeout: float | None) -> PoolJob:
+    def open(self, limits: Limits, surroundings: bytes, pickled: Pickled, timeout: float | None) -> PoolJob:
         """Begin a job.
 
         Args:
             limits: What the job allows.
-            surroundings: Where its caller stands.
+            surroundings: Where its caller stands, from `home.surroundings`.
             pickled: Its callable, from `payload.dump_callable`.
             timeout: Seconds that an item may take, None for any time.
 
@@ -87,26 +88,28 @@ class Pool:
             RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
         self._refuse_nested()
-        parcel = store_parcel(self.arena, surroundings, *pickled)
-        terms = Terms(parcel, self.arena.allocate(NBYTES), timeout)
-        ledger = Ledger(self.arena.view(terms.ledger), self._crew.lock)
-        ledger.clear(limits.claimers, limits.length)
-        job = PoolJob(next(self._numbers), limits, terms, ledger)
+        parcel = self._stock.store(*pickled) if pickled[1] else None  # to copy large buffers takes long
+        job: PoolJob | None = None
         try:
             with self._turn.hold():
+                call = parcel or self._stock.share(pickled[0])
+                terms = Terms(self._stock.share(surroundings), call, timeout, limits.chunksize is not None)
+                load, ledger = self._stock.begin(next(self._numbers), terms, limits)
+                job = PoolJob(load.job, limits, terms, ledger, load)
                 self._begin(job)
         except BaseException:  # Ctrl-C too, which was held back until here
-            with self._turn.hold():
-                self._retire(job)
+            if job is not None:
+                with self._turn.hold():
+                    self._retire(job)
             raise
         return job
 
     def _begin(self, job: PoolJob) -> None:
         if self._is_closed:
             raise WorkerDiedError("the worker pool was shut down while the call began")
-        for segment in self.arena.gone():
-            for member in self._crew:
-                member.transport.put_off(Forget(segment))
+        for segment, member in product(self.arena.gone(), self._crew):
+            with suppress(Disconnected):  # its end is about to be reported
+                member.transport.send(Forget(segment))
         self._jobs[job.number] = job
         self._dispatch.open(job.number, job.limits)
         self._staff.hire()
@@ -116,6 +119,8 @@ class Pool:
 
         None if there is none, or none is wanted.
         """
+        if not delivered and not (is_wanted and self._dispatch.is_hungry(job.number, job.ledger.unclaimed)):
+            return None  # the lock is not worth it: whoever then waits asks again, and holds it
         with self._turn.hold():
             if job.number not in self._jobs:
                 return None
@@ -137,6 +142,8 @@ class Pool:
             self._crew.end_overrun()
             native.fence()
             job.ring(-(-block.length // grain))
+            if job.is_awake():
+                self._crew.expect()
         if job.terms.timeout is not None:
             self._poller.nudge()  # whoever leads must reckon with a new deadline
 
@@ -168,7 +175,8 @@ class Pool:
 
     def glance(self) -> None:
         """Take in what has arrived for anybody, without waiting."""
-        self._turn.glance()
+        if self._crew.has_news():
+            self._turn.glance()
 
     def cancel(self, job: PoolJob) -> None:
         """Make the job's owner stop waiting. Safe from any thread."""
@@ -183,7 +191,7 @@ class Pool:
             return
         with self._turn.hold():
             self._retire(job)
-            if self._is_closed or self._turn.is_mine:
+            if self._is_closed or self._turn.is_mine or not self._retired.is_running(job.number):
                 return
         try:
             self._turn.lead(lambda: not self._retired.is_running(job.number), time.monotonic() + GRACE)
@@ -198,6 +206,7 @@ class Pool:
             self._staff.give_up(WorkerDiedError("the worker pool was shut down while the job ran"))
             for job in list(self._jobs.values()):
                 self._retire(job)
+            self._stock.close()
             self._crew.close()
             self._poller.nudge()
 
@@ -227,8 +236,6 @@ class Pool:
 
     def _patience(self) -> float:
         return min(self._deadlines.patience(), self._retired.patience())
-
-    # --- ends -----------------------------------------------------------------------------------
 
     def _retire(self, job: PoolJob) -> None:
         if self._jobs.pop(job.number, None) is None:

@@ -35,8 +35,7 @@ class Running(NamedTuple):
     item: int
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a job allows.
 
     Attributes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .board import Record, Told
 from .crew import Crew
 from .job import Lent, PoolJob, free
+from .stock import Stock
 
 GRACE = 0.05  # seconds that workers have to leave a job that has ended before they are killed
 
@@ -27,8 +28,9 @@ class Retired:
     has ended; blocks that the user's code has kept views of, when these are gone too.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, stock: Stock) -> None:
         self._crew = crew
+        self._stock = stock
         self._leaving: dict[int, _Leaving] = {}
         self._held: dict[tuple[int, int], Lent] = {}  # by job and block: what items of jobs long gone still refer to
 
@@ -36,7 +38,7 @@ class Retired:
         """A job has ended."""
         job.ledger.close()
         for slot, member in job.members.items():
-            if member.running().job == job.number:
+            if member.job == job.number:
                 self._crew.cancel(slot, job.number)
         job.dismiss()
         self._leaving[job.number] = _Leaving(job, time.monotonic() + GRACE)
@@ -45,14 +47,11 @@ class Retired:
     def is_running(self, number: int) -> bool:
         """Whether a worker runs items of a job that has ended."""
         return number in self._leaving and any(
-            member.running().job == number and not member.is_dismissed
-            for member in self._leaving[number].job.members.values()
+            member.job == number and not member.is_dismissed for member in self._leaving[number].job.members.values()
         )
 
     def take(self, record: Record, slot: int) -> None:
         """A worker has told something of a job that has ended."""
-        if record.kind == Told.DROPPED:
-            self._let_go(record.job, slot)
         leaving = self._leaving.get(record.job)
         lent = leaving.job.blocks.get(record.block) if leaving else self._held.get((record.job, record.block))
         if lent is not None and record.is_held:
@@ -70,9 +69,10 @@ class Retired:
             lent.holders.discard(slot)
         self._free_held()
         for number in list(self._leaving):
-            self._let_go(number, slot)
+            self.let_go(number, slot)
 
-    def _let_go(self, number: int, slot: int) -> None:
+    def let_go(self, number: int, slot: int) -> None:
+        """A worker reads nothing of a job any more."""
         if number in self._leaving:
             self._leaving[number].job.members.pop(slot, None)
             self._free(number)
@@ -93,7 +93,7 @@ class Retired:
         if leaving := self._leaving.get(number):
             leaving.is_dismissed = True
             for member in leaving.job.members.values():
-                if member.running().job == number and not member.is_dismissed:
+                if member.job == number and not member.is_dismissed:
                     self._crew.kill(member.slot)
 
     def _free(self, number: int) -> None:
@@ -103,7 +103,8 @@ class Retired:
         del self._leaving[number]
         for block in [block for block, lent in job.blocks.items() if lent.holders]:
             self._held[number, block] = job.blocks.pop(block)
-        for region in job.regions():
+        regions = [lent.region for lent in job.blocks.values()]
+        for region in (*regions, *self._stock.take_back(job.terms, job.load.sheet, job.ledger)):
             free(self._crew.arena, region, list(self._crew))
 
     def _free_held(self) -> None:

@@ -114,6 +114,8 @@ class Arena:
 
     def gone(self) -> set[int]:
         """The adopted segments that have gone since the last call."""
+        if not self._seen:
+            return self._seen
         gone = self._seen - set(self._adopted)
         self._seen -= gone
         return gone

@@ -39,8 +39,12 @@ def thread_limits(workers: int, environ: Mapping[str, str]) -> dict[str, str]:
 
     What the user has set is left alone.
     """
-    share = str(max(1, usable_cpus() // workers))
-    return {name: share for name in THREAD_VARIABLES if name not in environ}
+    return {name: thread_share(workers) for name in THREAD_VARIABLES if name not in environ}
+
+
+def thread_share(workers: int) -> str:
+    """Threads that each of so many workers may start."""
+    return str(max(1, usable_cpus() // workers))
 
 
 @cache

@@ -12,13 +12,12 @@ import os
 import pickle
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .packets import receive_packet, send_packet
-from .segments import round_up
 from .shm import Arena, Lens
-from .transport import Forget, Message, Parcel, Ring, Surroundings
+from .transport import Forget, Message, Ring
 
 _RING = b"\0"
 _FEW = 32  # descriptors in one packet, which has room for 64
@@ -27,15 +26,24 @@ _FEW = 32  # descriptors in one packet, which has room for 64
 class SocketTransport:
     """One end of a connection; the parent's ends share one arena, a worker has its own."""
 
-    def __init__(self, connection: socket.socket, arena: Arena, *, may_block: bool = True) -> None:
-        """Use `connection`; where it `may_block` it waits for room, else the other side is overrun."""
+    def __init__(
+        self, connection: socket.socket, arena: Arena, *, may_block: bool = True, note: Callable[[], None] | None = None
+    ) -> None:
+        """Use `connection`.
+
+        Args:
+            connection: This end's socket.
+            arena: This side's memory.
+            may_block: Whether to wait for room; else the other side is overrun.
+            note: Called when a packet has been sent.
+        """
         self._may_block = may_block
+        self._note = note
         self.is_overrun = False  # has not read for so long that a message is lost
         self.arena = arena
         self.lens = Lens()
         self._socket = connection
         self._inbox: deque[Message] = deque()
-        self._later: list[Message] = []
         self._failure: OSError | None = None  # of mapping what was introduced
         self._sent: set[int] = set()  # segments that the other side has
 
@@ -48,14 +56,10 @@ class SocketTransport:
         if isinstance(message, Ring):
             self._send_packet(_RING)
         elif not isinstance(message, Forget):
-            self._send_all(message)
+            self._send((message,), ())
         elif message.segment in self._sent:
             self._sent.remove(message.segment)
-            self._send_all(message)
-
-    def put_off(self, message: Message) -> None:
-        """Keep a message for the next one."""
-        self._later.append(message)
+            self._send((message,), ())
 
     def introduce(self, *segments: int) -> None:
         """Send the descriptors of segments that the other side does not have."""
@@ -92,6 +96,8 @@ class SocketTransport:
             send_packet(self._socket, packet, descriptors, block=self._may_block)
         except BlockingIOError:
             self.is_overrun = True
+        if self._note is not None:
+            self._note()
 
     def _map(self, fresh: Sequence[int], descriptors: list[int]) -> None:
         """Map new segments; the kernel gives fewer descriptors than were sent where there is no room for them."""
@@ -111,36 +117,7 @@ class SocketTransport:
         """Close the socket; what the other side sent stays readable."""
         self._socket.close()
 
-    def _send_all(self, message: Message) -> None:
-        later, self._later = self._later, []
-        self._send((*later, message), ())
-
     def _send(self, messages: Sequence[Message], fresh: Sequence[int]) -> None:
         packet = pickle.dumps((messages, fresh), protocol=5)
         self._send_packet(packet, [self.arena.descriptor(number) for number in fresh])
         self._sent.update(fresh)
-
-
-def store_parcel(arena: Arena, surroundings: Surroundings, data: bytes, buffers: Sequence[memoryview]) -> Parcel:
-    """Copy a pickled callable and its buffers into `arena`.
-
-    The buffers get a segment of their own, which workers map copy-on-write: a large array held by a
-    callable is in memory once, and a worker that writes to it changes its own copy.
-
-    Raises:
-        OSError: There is not enough memory.
-    """
-    spans, end = [], 0
-    for buffer in buffers:
-        spans.append((end, buffer.nbytes))
-        end = round_up(end + buffer.nbytes)
-    pickled = pickle.dumps((surroundings, spans, data), protocol=5)
-    region = arena.allocate(len(pickled))
-    arena.view(region)[: len(pickled)] = pickled
-    if not buffers:
-        return Parcel(region, len(pickled), None)
-    shared = arena.allocate(end, alone=True)
-    view = arena.view(shared)
-    for (offset, nbytes), buffer in zip(spans, buffers, strict=True):
-        view[offset : offset + nbytes] = buffer.cast("B")
-    return Parcel(region, len(pickled), shared)

@@ -41,8 +41,8 @@ class Staff:
         Raises:
             OSError: Not even one can be had.
         """
-        wanted = [_usable_workers(job.limits) for job in self._jobs.values()]
-        while len(self._crew) < min(max(wanted, default=0), most_workers()):
+        wanted = max((_usable_workers(job.limits) for job in self._jobs.values()), default=0)
+        while len(self._crew) < wanted and len(self._crew) < most_workers():
             try:
                 self._crew.hire()
             except OSError:
@@ -57,9 +57,11 @@ class Staff:
         missing = _usable_workers(job.limits) - len(job.members)
         if missing <= 0:
             return
-        jobs = Counter(slot for other in self._jobs.values() for slot in other.members)
         free = [member for member in self._crew if member.slot not in job.members and not member.is_dismissed]
-        for member in sorted(free, key=lambda one: (one.running().item >= 0, jobs[one.slot]))[:missing]:
+        if len(self._jobs) > 1 or any(member.is_running for member in free):
+            jobs = Counter(slot for other in self._jobs.values() for slot in other.members)
+            free.sort(key=lambda one: (one.is_running, jobs[one.slot]))
+        for member in free[:missing]:
             job.enlist(member, self._crew.arena)
 
     def settle(self) -> None:

@@ -1,11 +1,11 @@
 """What parent and worker say to each other besides items and outcomes, which they find in shared memory.
 
     parent                                        worker
-    Load(job)            ─────────────────────▶   unpickle the callable, claim the job's items from now on
+    Load(job)            ─────────────────────▶   unpickle the callable, claim the job's items from now on (a letter
+                                                  on the board, board.py; only where it has no room, a message)
                          ◀─────────────────────   LoadFailed(job)
     Ring                 ─────────────────────▶   wake up: there is something to claim, or room for records
                          ◀─────────────────────   Ring: wake up, there are records
-    Drop(job)            ─────────────────────▶   forget the callable; a record says when nothing is read any more
     Forget(segment)      ─────────────────────▶   unmap a segment that has gone
     (closes its end)     ─────────────────────▶   end
 
@@ -14,6 +14,8 @@ Messages are rare and small. `Transport` is what the pool and the worker know of
 
 from __future__ import annotations
 
+import marshal
+import os
 from typing import Any, NamedTuple, Protocol
 
 from .failures import ErrorRecord
@@ -22,14 +24,17 @@ from .shm import Arena, Lens
 
 
 class Parcel(NamedTuple):
-    """Where a job's callable lies.
+    """Where a pickle lies: a job's callable, or its `Surroundings`.
 
     Attributes:
+        number: Its number, unique in the pool.
         region: The region of the pickle.
         nbytes: Bytes of the pickle.
-        buffers: The region of its buffers, or None where there are none.
+        buffers: The region of its buffers, or None where there are none. With buffers it is a pickle of
+            (offset and length of each, pickle of the callable).
     """
 
+    number: int
     region: Region
     nbytes: int
     buffers: Region | None
@@ -40,23 +45,48 @@ class Load(NamedTuple):
 
     Attributes:
         job: Number of the job, unique in the pool.
-        parcel: A pickle of (Surroundings, offset and length of each buffer, pickle of the callable).
-        ledger: Where the job's ledger lies.
+        sheet: Where its ledger lies, and behind it its terms. Once the ledger is closed, the job is over.
+        nbytes: Bytes of the terms.
+    """
+
+    job: int
+    sheet: Region
+    nbytes: int
+
+
+class Terms(NamedTuple):
+    """What a worker is to know of a job.
+
+    Attributes:
+        surroundings: Where its caller stands, a pickle of `Surroundings`.
+        call: Its callable.
         timeout: Seconds that an item may take; the worker then publishes when each item began.
         is_fixed: Whether items are claimed in multiples that the user has fixed.
     """
 
-    job: int
-    parcel: Parcel
-    ledger: Region
+    surroundings: Parcel
+    call: Parcel
     timeout: float | None
     is_fixed: bool
 
+    def dump(self) -> bytes:
+        """These terms as bytes."""
+        (number, here, nbytes, _), call = self.surroundings, self.call
+        buffers = call.buffers and tuple(call.buffers)
+        return marshal.dumps(
+            (number, tuple(here), nbytes, call.number, tuple(call.region), call.nbytes, buffers,
+             self.timeout, self.is_fixed)
+        )  # fmt: skip
 
-class Drop(NamedTuple):
-    """Parent to worker: the job is over."""
+    @classmethod
+    def load(cls, data: Any) -> Terms:
+        """The terms that `dump` gave."""
+        number, here, nbytes, call, region, size, buffers, timeout, is_fixed = marshal.loads(data)
+        parcel = Parcel(call, Region(*region), size, buffers and Region(*buffers))
+        return cls(Parcel(number, Region(*here), nbytes, None), parcel, timeout, is_fixed)
 
-    job: int
+
+TERMS_NBYTES = 256  # room for what `Terms.dump` gives
 
 
 class Forget(NamedTuple):
@@ -85,7 +115,13 @@ class Surroundings(NamedTuple):
     environ: dict[bytes, bytes]
 
 
-Message = Load | Drop | Forget | Ring | LoadFailed
+def environ_now() -> dict[bytes, bytes]:
+    """The environment, not to be changed: what lies behind os.environb, which to copy costs more than a short call."""
+    now: dict[bytes, bytes] = os.environb._data  # type: ignore[attr-defined]
+    return now
+
+
+Message = Load | Forget | Ring | LoadFailed
 
 
 class Transport(Protocol):
@@ -119,9 +155,6 @@ class Transport(Protocol):
         Raises:
             Disconnected: The other side is gone.
         """
-
-    def put_off(self, message: Message) -> None:
-        """Send a message together with the next `send`: the other side need not wake up for it."""
 
     def receive(self, *, block: bool = True) -> Message | None:
         """The next message; None if there is none yet and `block` is False.

@@ -113,6 +113,7 @@ class Turn:
                         self._wake()
                     left = None if deadline is None else deadline - time.monotonic()
                     if is_done() or (left is not None and left <= 0):
+                        self._leave()
                         return
                     news = self._follow() if self._leader not in (0, me) else None
                     if news is None:
@@ -146,14 +147,19 @@ class Turn:
         for news in followers:
             news.release()
 
+    def _leave(self) -> None:
+        """Stop leading, with the lock held."""
+        if self._leader == threading.get_ident():
+            self._leader = 0
+            self._wake()
+
     def _hand_on(self) -> None:
         """If this thread leads, stop."""
         is_interrupted = False
         while self._leader == threading.get_ident():
             try:
                 with self:
-                    self._leader = 0
-                    self._wake()
+                    self._leave()
             except KeyboardInterrupt:  # not before the lead is handed on, or others would wait for ever
                 is_interrupted = True
         if is_interrupted:

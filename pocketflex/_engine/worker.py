@@ -11,7 +11,8 @@ The life of a claim here:
        item's result does not wait for its neighbours.
     4. After `BUDGET` seconds what has not begun is handed back, for a worker that is idle.
 
-With nothing to claim it waits for the parent to ring. One thread, no lock, no signal handler: a worker
+With nothing to claim it watches the board for a moment, where it has just worked, and then waits for the
+parent to ring. One thread, no lock, no signal handler: a worker
 can be killed at any moment and owes nobody.
 """
 
@@ -19,18 +20,20 @@ from __future__ import annotations
 
 import gc
 from collections import deque
+from collections.abc import Callable
 
 from . import failures, native
-from .board import HEAD, JOB, REST, TAIL, WAITS, Board, Record, Slot, Told
+from .board import ASLEEP, HEAD, JOB, NEWS, PACKETS, POSTED, REST, SPIN, TAIL, WAITS, Board, Record, Slot, Told
 from .claims import ClaimRun
 from .fetching import Fetcher
 from .items import ItemReader
-from .ledger import Ledger
-from .loading import load_call
+from .ledger import NBYTES, Ledger
+from .loading import Loader
 from .packets import Disconnected
 from .role import become_worker
+from .segments import Region
 from .task import Task
-from .transport import Drop, Forget, Load, LoadFailed, Message, Ring, Transport
+from .transport import Forget, Load, LoadFailed, Message, Ring, Terms, Transport
 
 
 class Desk:
@@ -42,29 +45,42 @@ class Desk:
         self.words = board.slot(number).words
         self.rests = 0  # how often this worker has rested
         self.mail: deque[Message] = deque()  # what came while there was no room for a record
-        self._slot = Slot(self.words)
+        self.slot = Slot(self.words)
+        self.dropped: list[int] = []  # jobs of which nothing is read any more; told with the next records
+        self.posted = 0  # what POSTED was when the post was last looked at
         self._parent = board.parent
 
     def tell(self, record: Record) -> None:
         """Write a record; waits while there is no room for it."""
         if record.nbytes:
             self.transport.introduce(record.segment)
-        while not self._slot.push(record):
+        if self.dropped:
+            record = record._replace(dropped=self.dropped.pop())
+        while not self.slot.push(record):
             self._wait_for_room()
+        native.store(self._parent, NEWS, self.number << 44 | self.words[HEAD])
         native.fence()
         if native.load(self._parent, WAITS):
             self.transport.send(Ring())
 
     def _wait_for_room(self) -> None:
-        words = self.words
         self.rests += 1
-        native.store(words, REST, -self.rests)
+        native.store(self.words, REST, -self.rests)
+        self.sleep(lambda: self.words[HEAD] - native.load(self.words, TAIL) < 62)
+        native.store(self.words, REST, 0)
+
+    def watch(self) -> None:
+        """Watch for something in the post, for as long as the parent allows it."""
+        if nanoseconds := native.load(self._parent, SPIN):
+            native.spin(self.words, POSTED, self.posted, nanoseconds)
+
+    def sleep(self, has_news: Callable[[], bool]) -> None:
+        """Sleep until a message comes, unless there is news already."""
+        native.store(self.words, ASLEEP, 1)
         native.fence()
-        if words[HEAD] - native.load(words, TAIL) >= 62:
-            message = self.transport.receive()
-            if message is not None:
-                self.mail.append(message)
-        native.store(words, REST, 0)
+        if not has_news() and (message := self.transport.receive()) is not None:
+            self.mail.append(message)
+        native.store(self.words, ASLEEP, 0)
 
 
 class Worker:
@@ -75,7 +91,11 @@ class Worker:
         self._transport = transport
         self._lock = board.descriptor
         self._desk = Desk(transport, board, number)
+        self._loader = Loader(transport)
         self._tasks: deque[Task] = deque()  # the next to be served first
+        self._failed: list[tuple[int, Ledger]] = []  # jobs whose callable cannot be loaded, until they are over
+        self._packets = 0  # what PACKETS was when the socket was last looked at
+        self._has_worked = False  # since it last rested
         self._held: list[tuple[int, int, ItemReader]] = []  # job, block: those that the user's code still refers to
 
     def serve(self) -> None:
@@ -84,7 +104,9 @@ class Worker:
         while True:
             try:
                 self._obey_all()
-                if not self._work():
+                if self._work():
+                    self._has_worked = True
+                else:
                     self._rest()
             except Disconnected:
                 return
@@ -120,46 +142,73 @@ class Worker:
         self._held = still
 
     def _rest(self) -> None:
-        words = self._desk.words
+        desk = self._desk
         self._let_go()
-        self._desk.rests += 1
-        native.store(words, REST, self._desk.rests)
+        self._drop_closed()
+        desk.rests += 1
+        native.store(desk.words, REST, desk.rests)
         native.fence()
-        message = None if any(task.ledger.is_open for task in self._tasks) else self._transport.receive()
-        native.store(words, REST, 0)
-        if message is not None:
-            self._obey(message)
+        if self._has_worked and not self._has_news():  # the next job of a row of short ones comes at once
+            desk.watch()
+        self._has_worked = False
+        if not desk.dropped and not self._has_news():
+            desk.sleep(self._has_news)
+        native.store(desk.words, REST, 0)
+        while desk.dropped and not self._has_news():
+            desk.tell(Record(Told.DROPPED, 0, 0))
+
+    def _has_news(self) -> bool:
+        return native.load(self._desk.words, POSTED) != self._desk.posted or any(
+            task.ledger.is_open for task in self._tasks
+        )
 
     def _obey_all(self) -> None:
-        while (message := self._next_message()) is not None:
-            self._obey(message)
-
-    def _next_message(self) -> Message | None:
-        return self._desk.mail.popleft() if self._desk.mail else self._transport.receive(block=False)
+        """Read letters and messages, if there are any."""
+        desk = self._desk
+        while desk.mail:
+            self._obey(desk.mail.popleft())
+        posted = native.load(desk.words, POSTED)
+        if posted == desk.posted:
+            return
+        desk.posted = posted
+        for letter in desk.slot.letters():
+            self._load(Load(letter.job, Region(letter.segment, letter.offset, 0), letter.nbytes))
+        if (packets := native.load(desk.words, PACKETS)) != self._packets:
+            self._packets = packets
+            while (message := self._transport.receive(block=False)) is not None:
+                self._obey(message)
+        self._drop_closed()
 
     def _obey(self, message: Message) -> None:
         if isinstance(message, Load):
             self._load(message)
-        elif isinstance(message, Drop):
-            self._drop(message.job)
         elif isinstance(message, Forget):
             for task in self._tasks:
                 task.forget(message.segment)
             self._transport.lens.forget(message.segment)
 
     def _load(self, message: Load) -> None:
+        at = message.sheet.offset
+        sheet = memoryview(self._transport.memory(message.sheet.segment))[at : at + NBYTES + message.nbytes]
+        ledger, terms = Ledger(sheet, self._lock), Terms.load(sheet[NBYTES:])
         try:
-            call = load_call(self._transport, message)
+            call = self._loader.load(terms)
         except BaseException as error:
+            self._failed.append((message.job, ledger))
             self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
             return
-        ledger = Ledger(self._transport.lens.view(message.ledger), self._lock)
-        has_buffers = message.parcel.buffers is not None
-        self._tasks.append(Task(message.job, call, ledger, message.timeout, message.is_fixed, has_buffers))
+        self._has_worked, has_buffers = True, terms.call.buffers is not None
+        self._tasks.append(Task(message.job, call, ledger, terms.timeout, terms.is_fixed, has_buffers))
 
-    def _drop(self, job: int) -> None:
-        has_buffers = any(task.job == job and task.has_buffers for task in self._tasks)
-        self._tasks = deque(task for task in self._tasks if task.job != job)
+    def _drop_closed(self) -> None:
+        """Forget the jobs that are over; the parent is told, as their memory is its to use again."""
+        jobs = [task.job for task in self._tasks if task.ledger.is_closed]
+        jobs += [job for job, ledger in self._failed if ledger.is_closed]
+        if not jobs:
+            return
+        self._failed = [(job, ledger) for job, ledger in self._failed if job not in jobs]
+        has_buffers = any(task.has_buffers for task in self._tasks if task.job in jobs)
+        self._tasks = deque(task for task in self._tasks if task.job not in jobs)
         if has_buffers:
             gc.collect()  # a function that came by value refers to itself, and its arrays may be large
-        self._desk.tell(Record(Told.DROPPED, job, 0))
+        self._desk.dropped += jobs

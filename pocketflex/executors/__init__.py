@@ -7,6 +7,8 @@ entry-point group ``pocketflex.executors`` of installed packages are found by th
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
@@ -40,8 +42,13 @@ def find_executor(wanted: Any) -> Executor:
         from .._engine.home import prepare  # late, as it needs Linux
 
         prepare()  # before the import of all that it needs here: the other process imports the same meanwhile
+    return _factory(location)()
+
+
+@cache
+def _factory(location: str) -> Callable[[], Executor]:
     module, _, name = location.partition(":")
-    return cast(Executor, getattr(import_module(module), name)())
+    return cast("Callable[[], Executor]", getattr(import_module(module), name))
 
 
 def _installed(name: str) -> str | None:

@@ -8,16 +8,14 @@ knows nothing of flows and applies no `on_error`: that is `outcome.Settlement`, 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from ..retry import Call
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One callable and the items it is called with.
 
     Attributes:

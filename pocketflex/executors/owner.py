@@ -34,7 +34,7 @@ class Owner:
         self._pool = pool
         self._job = job
         self._source = source
-        self._length: int | None = None  # known once the input has ended
+        self._length = source.length  # where it is not known before, known once the input has ended
         self._delivered = 0  # outcomes since the pool was last told
         self._collected: dict[int, Outcomes] = {}  # by index of the first item
 

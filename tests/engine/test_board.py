@@ -17,10 +17,13 @@ from pocketflex._engine.board import (
     INDEX,
     JOB,
     MAX_WORKERS,
+    PACKETS,
+    POSTED,
     REST,
     TAIL,
     WAITS,
     Board,
+    Letter,
     Record,
     Told,
 )
@@ -136,3 +139,29 @@ def test_a_record_says_which_items_and_where(is_alone: bool) -> None:
     region = Region(4, 128, 4096, is_alone)
     record = Record(Told.OUTCOMES, 1, 2, 30, 5, *region[:3], is_alone=region.is_alone)
     assert (record.start, record.stop, record.region) == (30, 35, region)
+
+
+def test_letters_come_in_order_and_only_as_many_as_there_is_room_for(board: Board) -> None:
+    board.reserve(0)
+    parent, worker = board.slot(0), board.slot(0)
+    letters = [Letter(job, 1, 64 * job, 100) for job in range(1, 10)]
+    assert [parent.post(letter) for letter in letters[:5]] == [True] * 4 + [False]
+    assert list(worker.letters()) == letters[:4]
+    assert list(worker.letters()) == []
+    assert [parent.post(letter) for letter in letters[4:6]] == [True] * 2
+    assert list(worker.letters()) == letters[4:6]
+
+
+def test_a_new_worker_finds_no_letter_to_the_one_before(board: Board) -> None:
+    board.reserve(0)
+    board.slot(0).post(Letter(1, 1, 0, 100))
+    board.reserve(0)
+    assert list(board.slot(0).letters()) == []
+
+
+def test_packets_are_told_apart_from_everything_else_that_is_posted(board: Board) -> None:
+    board.reserve(0)
+    slot = board.slot(0)
+    slot.count_post()
+    slot.count_packet()
+    assert (slot.words[POSTED], slot.words[PACKETS]) == (2, 1)

@@ -187,6 +187,20 @@ def test_memory_that_was_used_before_begins_empty(lock: int) -> None:
     assert again.claim(0, 1) is None
 
 
+def test_a_ledger_that_begins_once_more_has_nothing_of_the_job_before(sides: Sides) -> None:
+    for number in range(1, 65):
+        sides.parent.publish(entry(number, start=10 * number))
+    sides.claims(0)
+    sides.parent.close()
+    sides.parent.begin(3, 17)
+    ledger = sides.parent
+    assert (ledger.unclaimed, ledger.is_open, ledger.is_closed, ledger.owned(0)) == (0, False, False, [])
+    assert sides.worker.claim(0, 1) is None
+    for number in range(65, 129):
+        ledger.publish(entry(number))
+    assert {claim.entry.number for claim in sides.claims(0)} == set(range(65, 129))
+
+
 def test_grains_that_a_dead_worker_has_hidden_are_seen_again(sides: Sides) -> None:
     """It may have died between clearing an entry's bit and its second look at the owners."""
     sides.parent.publish(entry(1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from pocketflex._engine import failures, payload
 from pocketflex.errors import PayloadError, RemoteError
+from pocketflex.retry import Call
 
 
 class TwoArguments(Exception):
@@ -210,3 +213,35 @@ def test_a_pickler_goes_on_after_a_failure() -> None:
         pickler.dump([np.arange(9000), threading.Lock()])
     data, buffers = pickler.dump([1])
     assert (payload.load(data), buffers) == ([1], [])
+
+
+def test_an_importable_function_travels_as_its_name() -> None:
+    data, buffers = payload.dump_callable(Call(len), "f")
+    assert payload.load(data) == Call(len)
+    assert (len(data) < 80, buffers) == (True, [])
+
+
+def test_a_function_that_its_module_does_not_have_travels_by_value() -> None:
+    def increment(number: int, step: int = 1) -> int:
+        return number + step
+
+    first, _ = payload.dump_callable(Call(increment), "f")
+    increment.__defaults__ = (2,)
+    second, _ = payload.dump_callable(Call(increment), "f")
+    assert [payload.load(data).function(0) for data in (first, second)] == [1, 2]
+
+
+def test_a_function_of_a_package_registered_by_value_travels_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, module = ModuleType("packed"), ModuleType("packed.inner")
+    exec("def double(number): return 2 * number", vars(module))
+    monkeypatch.setitem(sys.modules, "packed", package)
+    monkeypatch.setitem(sys.modules, "packed.inner", module)
+    by_name, _ = payload.dump_callable(Call(module.double), "f")
+    payload.ship_by_value(package)
+    try:
+        by_value, _ = payload.dump_callable(Call(module.double), "f")
+    finally:
+        payload.cloudpickle.unregister_pickle_by_value(package)
+    assert payload.load(by_name).function is module.double
+    assert payload.load(by_value).function is not module.double
+    assert payload.load(by_value).function(3) == 6

@@ -971,7 +971,8 @@ import os, psutil, sys, pocketflex as pf
 def pids(n): return set(pf.parallel_map(lambda _: os.getpid(), range(n), max_workers=2))
 stream = pf.parallel_imap(lambda x: x, iter(range(20_000)), max_workers=2, chunksize=10)
 assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
-mine = {child.pid for child in psutil.Process().children(recursive=True)}
+def children(): return {child.pid for child in psutil.Process().children(recursive=True)}
+while len(mine := children()) < 3: pass  # the first results may come before the second worker has been forked
 child = os.fork()
 if child == 0:
     END

@@ -98,6 +98,18 @@ def test_the_memory_goes_with_the_last_view() -> None:
     assert descriptors() == before
 
 
+def test_workers_unmap_what_has_gone_at_the_next_call() -> None:
+    def mapped(_item: int) -> int:
+        with open("/proc/self/maps") as lines:
+            return sum("/memfd:pocketflex" in line for line in lines)
+
+    rows = pf.share(np.zeros((100_000, 4)))
+    pf.parallel_map(len, rows, max_workers=1)
+    before = pf.parallel_map(mapped, [0], max_workers=1)[0]
+    del rows
+    assert pf.parallel_map(mapped, [0], max_workers=1) == [before - 1]
+
+
 def test_a_shared_array_outlives_the_pool() -> None:
     shared = pf.share(np.ones((100, 100)))
     for _ in range(2):

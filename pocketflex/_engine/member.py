@@ -1,0 +1,88 @@
+"""One worker as the parent sees it: told of jobs, called, and asked what it runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic_ns
+
+from . import native
+from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, Letter, Slot
+from .packets import Disconnected
+from .ranges import Running
+from .transport import Load, Ring, Transport
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """One worker.
+
+    Attributes:
+        slot: Its slot on the board; its name everywhere in the parent.
+        words: What it publishes there.
+        transport: The parent's end of its connection.
+        condemned: The job and the item for which it is being killed, if it is.
+        is_dismissed: Whether its end is the pool's own doing.
+        rung: The last of its rests that it was rung in.
+    """
+
+    slot: int
+    words: Slot
+    transport: Transport
+    condemned: Running | None = None
+    is_dismissed: bool = False
+    rung: int = 0
+
+    def send(self, load: Load) -> None:
+        """Have it take part in a job: it loads the callable while the parent encodes the first items.
+
+        Raises:
+            Disconnected: The worker is gone.
+        """
+        if not self.words.post(Letter(load.job, load.sheet.segment, load.sheet.offset, load.nbytes)):
+            self.transport.send(load)
+        self.call()
+
+    def call(self) -> None:
+        """Have it look at its post and its jobs, now or as soon as it has run what it has claimed."""
+        self.words.count_post()
+        native.fence()
+        words = self.words.words
+        if words[ASLEEP] and words[REST] != self.rung:  # awake in this rest, it may sleep later in the same one
+            self.rung = words[REST]
+            with suppress(Disconnected):  # its end is about to be reported
+                self.transport.send(Ring())
+
+    def ring(self) -> bool:
+        """Wake it up if it rests and has not been rung yet; says whether it does."""
+        rest = self.words.words[REST]
+        if rest not in (0, self.rung):
+            self.call()
+        return rest != 0
+
+    @property
+    def job(self) -> int:
+        """The job of the items that it runs, -1 for none."""
+        return self.words.words[JOB]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs an item."""
+        return self.words.words[INDEX] >= 0
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it waits in the kernel, or is about to."""
+        return self.words.words[ASLEEP] != 0
+
+    def running(self) -> Running:
+        """What it runs."""
+        return Running(self.words.words[JOB], self.words.words[INDEX])
+
+    def seconds_running(self) -> tuple[Running, int, float]:
+        """What it runs, how many items at once, and since when; an item of -1 between items."""
+        words = self.words.words
+        running = self.running()  # read before the time: the worker writes them in the other order
+        if running.item < 0 or not words[BEGAN]:
+            return Running(running.job, -1), 1, 0.0
+        return running, words[COUNT], (monotonic_ns() - words[BEGAN]) / 1e9
