@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from . import native
+from . import native, shared
 from .arrays import are_alike, has_plain_rows, is_array
 from .blocks import ENTRY, HEADER, Block, write_head
 from .grains import Form
@@ -50,7 +50,8 @@ def refer(arena: Arena, taken: Taken, grain: int) -> Block | None:
 
 
 def _refer_rows(arena: Arena, rows: Any, grain: int) -> Block | None:
-    if not (rows.flags.c_contiguous and has_plain_rows(rows)) or rows.nbytes < _LEAST_ROWS:
+    is_fit = rows.nbytes >= _LEAST_ROWS and rows.flags.c_contiguous and has_plain_rows(rows)
+    if not is_fit or shared.find(rows):  # what is in shared memory is read in place
         return None
     parts = [rows[at : at + grain] for at in range(0, len(rows), grain)]
     places = array("q", bytes(16 * len(parts)))

@@ -68,6 +68,7 @@ def test_they_arrive_as_they_are(name: str, options: dict[str, Any]) -> None:
     "items",
     [
         BIG[:2],  # too little
+        pf.share(BIG),
         BIG[:, ::2],
         np.asfortranarray(BIG),
         np.array([object()] * 20_000),
