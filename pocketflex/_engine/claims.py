@@ -14,7 +14,6 @@ from ..errors import PayloadError
 from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
 from ..retry import begin_attempt
 from . import failures, native
-from .arrays import is_array
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
 from .failures import FailureRecord
 from .fetching import FetchError
@@ -23,7 +22,7 @@ from .ledger import Claim
 from .pace import BUDGET
 from .ranges import Span
 from .reading import Column
-from .returns import Returns
+from .returns import Returns, size_of
 from .task import Office, Task
 
 _FLUSH = 0.045  # seconds; telling costs up to 0.1 ms, and a claim that lasts as planned tells once, at its end
@@ -55,12 +54,9 @@ class ClaimRun:
         """Run the items and tell their outcomes; hand back what is not run."""
         begin_attempt(0)
         self._words[COUNT] = 1
-        is_unreadable = False
+        run, is_unreadable = self._run_chunk if self._task.call.chunk else self._run_grains, False
         try:
-            if self._task.call.chunk is None:
-                self._run_grains()
-            else:
-                self._run_chunk()
+            run()
         except FetchError:
             is_unreadable = True
         with suppress(Exception):  # items may have closed or replaced it
@@ -142,7 +138,7 @@ class ClaimRun:
         except FetchError:
             raise
         except BaseException as error:
-            self._fail(_unreadable(index, error), 1, "unpicklable")
+            self._fail(failures.unreadable(index, error), 1, "unpicklable")
             return
         try:
             if task.call.is_plain and task.timeout is None:
@@ -155,9 +151,7 @@ class ClaimRun:
     def _run_chunk(self) -> None:
         start, count = self._span.start, self._span.stop - self._span.start
         self._words[COUNT] = count
-        if self._task.timeout is not None:
-            self._words[BEGAN] = monotonic_ns()
-        self._words[INDEX] = start
+        self._begin()
         try:
             items = self._reader.sequence(self._claim.first, self._claim.first + self._claim.grains)
             outcomes = self._task.call.run_chunk(start, items, self._task.timeout)
@@ -192,7 +186,7 @@ class ClaimRun:
     def _are_many(self) -> bool:
         """Whether the results that wait take much memory."""
         results = self._returns.results
-        size = _size(results[-1]) if results else 0
+        size = size_of(results[-1]) if results else 0
         self._task.large = size if size > _LARGE else 0
         return self._task.large * len(results) >= _MOST_BYTES
 
@@ -252,16 +246,3 @@ class ClaimRun:
         refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
         refused.__cause__ = error
         return FailureRecord(failures.dump_error(refused), 1, "unpicklable")
-
-
-def _size(result: Any) -> int:
-    """Bytes of a result that is a single piece of memory, else 0."""
-    if type(result) in (bytes, str, bytearray):
-        return len(result)
-    return int(result.nbytes) if is_array(result) else 0
-
-
-def _unreadable(index: int, error: BaseException) -> PayloadError:
-    failed = PayloadError(f"item {index} cannot be unpickled in the worker: {describe(error)}")
-    failed.__cause__ = error
-    return failed

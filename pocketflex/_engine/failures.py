@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
-from ..errors import RemoteError
+from ..errors import PayloadError, RemoteError
 from ..outcome import Kind, RemoteTraceback, describe, render_traceback
 from . import payload
 
@@ -47,6 +47,13 @@ def dump_error(error: BaseException) -> ErrorRecord:
         if is_same or isinstance(trial, RemoteError):
             return ErrorRecord(data, text)
     raise AssertionError("a RemoteError of plain text can always be pickled")
+
+
+def unreadable(index: int, error: BaseException) -> PayloadError:
+    """What an item has failed with that cannot be unpickled in a worker."""
+    failed = PayloadError(f"item {index} cannot be unpickled in the worker: {describe(error)}")
+    failed.__cause__ = error
+    return failed
 
 
 def load_error(record: ErrorRecord) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,11 +26,6 @@ class ItemReader(Reader):
         super().__init__(region, memory(region.segment))
         self._segments = memory
         self._fetcher = fetcher
-
-    def _elsewhere(self, segment: int) -> Any:
-        import numpy as np
-
-        return np.frombuffer(self._segments(segment), np.uint8)
 
     def length(self, grain: int) -> int:
         """Number of items of a grain."""
@@ -67,7 +63,7 @@ class ItemReader(Reader):
             return map(self._entries(place, self._buffer).load, range(place.length))
         if place.form >= Form.FETCHED_ROWS:
             return (item for piece in self._fetch(place) for item in piece)
-        return list(self._rows(place, place.length, place.nbytes))
+        return list(self._array(place, place.length, place.nbytes))
 
     def _fetch(self, place: Place) -> Iterator[Any]:
         places = self._bytes[place.at : place.at + place.nbytes].cast("q").tolist()
@@ -81,8 +77,17 @@ class ItemReader(Reader):
 
             return np.concatenate([rows for place in places for rows in self._fetch(place)])
         if places[0].form in (Form.ROWS, Form.SHARED):
-            return self._rows(places[0], sum(p.length for p in places), sum(p.nbytes for p in places))
+            return self._array(places[0], sum(p.length for p in places), sum(p.nbytes for p in places))
         return [item for grain in range(first, stop) for item in self.items(grain)]
+
+    def _array(self, first: Place, count: int, nbytes: int) -> Any:
+        """Rows of the block, or of a shared array, to which nobody writes."""
+        if first.form != Form.SHARED:
+            return self._rows(first, count, nbytes)
+        import numpy as np
+
+        *_, segment = pickle.loads(self._notes)
+        return self._rows(first, count, nbytes, np.frombuffer(self._segments(segment), np.uint8))
 
     def is_held(self) -> bool:
         """Whether somebody still refers to a view of the block's memory."""

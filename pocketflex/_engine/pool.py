@@ -6,12 +6,10 @@
     inbox: Arrived, Blamed ◀──────────────   read the boards  ◀── records ───
     decode, deliver
 
-There is no helper thread: the thread that waits for its job serves everybody's (turn.py). The
-user's code (iterating input, pickling, unpickling) runs only in the thread that owns the job, and
-never under the lock, so it may use the pool itself.
-
-Nothing is polled at intervals: the wait ends when a worker rings or ends, when another thread nudges,
-or when the earliest deadline passes, of an item or of a job that has ended.
+There is no helper thread: the thread that waits for its job serves everybody's (turn.py). The user's code
+(iterating input, pickling, unpickling) runs only in the thread that owns the job, and never under the lock,
+so it may use the pool itself. Nothing is polled at intervals: the wait ends when a worker rings or ends,
+when another thread nudges, or when the earliest deadline passes, of an item or of a job that has ended.
 """
 
 from __future__ import annotations
@@ -115,10 +113,7 @@ class Pool:
         self._staff.hire()
 
     def plan(self, job: PoolJob, delivered: int, is_wanted: bool = True) -> Plan | None:
-        """The span of items that should be encoded next, now that so many outcomes have been passed on since.
-
-        None if there is none, or none is wanted.
-        """
+        """The span to encode next, now that so many outcomes have been passed on; None: none, or none is wanted."""
         if not delivered and not (is_wanted and self._dispatch.is_hungry(job.number, job.ledger.unclaimed)):
             return None  # the lock is not worth it: whoever then waits asks again, and holds it
         with self._turn.hold():
@@ -250,8 +245,7 @@ class Pool:
 
     def _mend(self) -> None:
         """Start afresh: items may be lost, and nobody must wait for them."""
-        self._staff.give_up(
-            WorkerDiedError("a signal handler raised while the worker pool was at work in the main thread")
-        )
+        reason = "a signal handler raised while the worker pool was at work in the main thread"
+        self._staff.give_up(WorkerDiedError(reason))
         for member in self._crew:
             self._crew.kill(member.slot)

@@ -64,21 +64,14 @@ class Reader:
         """The segment that the block lies in."""
         return self._region.segment
 
-    def _rows(self, first: Place, count: int, nbytes: int) -> Any:
-        """So many rows of a block from its grain `first` on, as one array."""
-        dtype, shape, is_writable, *segment = pickle.loads(self._notes)
+    def _rows(self, first: Place, count: int, nbytes: int, memory: Any = None) -> Any:
+        """So many rows from the grain `first` on, as one array; they lie in the block, or in `memory`."""
+        dtype, shape, is_writable, *_ = pickle.loads(self._notes)
         shape = (count, *shape) if first.form == Form.ARRAYS else (count, *shape[1:])
-        rows = (
-            (self._elsewhere(*segment) if segment else self._base())[first.at : first.at + nbytes]
-            .view(dtype)
-            .reshape(shape)
-        )
+        octets = self._base() if memory is None else memory
+        rows = octets[first.at : first.at + nbytes].view(dtype).reshape(shape)
         rows.flags.writeable = is_writable
         return rows
-
-    def _elsewhere(self, segment: int) -> Any:
-        """The bytes of a segment that a block refers to; a shared array, which nobody writes to."""
-        raise NotImplementedError
 
     def _entries(self, place: Place, buffer: Callable[[int, int], Any]) -> _Entries:
         if self._classes is None:

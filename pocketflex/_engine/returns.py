@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import failures, native
+from .arrays import is_array
 from .blocks import COLUMNS, ENTRY, HEADER, Block, encode_results, write_head
 from .failures import FailureRecord
 from .grains import Watch
@@ -152,3 +153,10 @@ class _Columns:
         self._table = array("q")
         self._at = _FIRST
         self.count = 0
+
+
+def size_of(result: Any) -> int:
+    """Bytes of a result that is a single piece of memory, else 0."""
+    if type(result) in (bytes, str, bytearray):
+        return len(result)
+    return int(result.nbytes) if is_array(result) else 0
