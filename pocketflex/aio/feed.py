@@ -64,17 +64,14 @@ class Pace:
     def __init__(self) -> None:
         self.deadline = perf_counter() + _TURN  # in the past once the batch stops: runners look at nothing else
         self.last = NOWHERE  # items beyond this index are not wanted any more
+        self.is_stopped = False  # whether nothing more may be taken from the feed
         self.feed_error: BaseException | None = None
         self._is_opening = False
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether nothing more may be taken from the feed."""
-        return self.last != NOWHERE
 
     def stop(self, last: int) -> None:
         """Take nothing more from the feed; only items up to `last` are still wanted."""
         self.last = min(self.last, last)
+        self.is_stopped = True
         self.deadline = 0.0
 
     async def may_go_on(self) -> bool:
