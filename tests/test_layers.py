@@ -66,7 +66,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("role", "orders", "launch"),
     ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "exclusive", "twin_words"),
     ("segments", "failures", "dispatch", "source", "twin_ledger", "twin_columns", "twin_fetch"),
-    ("shm", "grains"),
+    ("shm", "grains", "lens"),
     ("twin",),
     ("native",),
     ("board", "ledger", "shared", "spawner"),
@@ -105,7 +105,7 @@ SOLE_IMPORTERS = {
     "subprocess": ("_engine.launch",),
     "multiprocessing": (),
     "ctypes": ("_engine.nursery",),
-    "mmap": ("_engine.shm", "_engine.segments"),
+    "mmap": ("_engine.shm", "_engine.lens", "_engine.segments"),
 }
 OWN_SOLE_IMPORTERS = {"_native": "_engine.native", "_engine.twin": "_engine.native"}
 NEVER_AT_THE_TOP = ("numpy", "psutil", "tqdm", "ctypes")

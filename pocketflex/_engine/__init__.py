@@ -19,7 +19,7 @@ The files in the order of an item's life:
       fetching        large items that workers read out of the parent's memory for themselves
     payload           one object to a pickle; the only importer of cloudpickle
       failures        exceptions that are sure to load in the parent
-    shm               arenas: memory without a name, written by one side and read by the other
+    shm               arenas: memory without a name, written by one side and read by the other (lens)
       segments        the pieces that they are made of; exclusive is their lock
     pool              joins dispatch (what is offered) and crew (who runs); one wait for all jobs
       dispatch        decisions without I/O: which block next, blame, what runs again; with pace and ranges

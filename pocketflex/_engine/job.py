@@ -10,11 +10,12 @@ from typing import Any
 from .board import Record
 from .dispatch import Dispatch
 from .ledger import Ledger
+from .lens import Lens
 from .member import Member
 from .packets import Disconnected
 from .ranges import Limits
 from .segments import Region
-from .shm import Arena, Lens
+from .shm import Arena
 from .transport import Forget, Load, LoadFailed, Terms
 
 

@@ -33,6 +33,7 @@ from ..errors import WorkerDiedError
 from .exclusive import Exclusive
 from .segments import LARGEST, Region, Segment, round_up
 
+_PAGE = mmap.PAGESIZE
 _FIRST = 1 << 20  # bytes of an arena's first segment; each further one is twice as large, up to LARGEST
 _LENT = (1).to_bytes(8, sys.byteorder)  # the first word of a region that the reader has
 
@@ -52,6 +53,7 @@ class Arena:
         self._lent: list[Region] = []
         self._adopted: WeakValueDictionary[int, Segment] = WeakValueDictionary()
         self._seen: set[int] = set()  # numbers of adopted segments
+        self._cold: set[int] = set()  # segments of which some memory has been given back
         self._numbers = count(1)
         self._lock = Exclusive()
         self._is_closed = False
@@ -142,6 +144,19 @@ class Arena:
         else:
             self._freed.append(region)
 
+    def cool(self, kept: int) -> None:
+        """Give free memory back to the system, but for so many bytes; it is reserved again when it is used again."""
+        with self._lock:
+            self._reclaim()
+            for number, holes in self._holes.items():
+                for offset, nbytes in holes:
+                    first, last = -(-offset // _PAGE) * _PAGE, (offset + nbytes) // _PAGE * _PAGE
+                    warm = min(kept, max(last - first, 0)) // _PAGE * _PAGE
+                    kept -= warm
+                    if first + warm < last:
+                        self._segments[number].map.madvise(mmap.MADV_REMOVE, first + warm, last - first - warm)
+                        self._cold.add(number)
+
     def _check(self) -> None:
         if self._is_closed:
             raise WorkerDiedError("the worker pool was shut down while a call was under way")
@@ -174,6 +189,8 @@ class Arena:
         for number, holes in self._holes.items():
             for at, (offset, room) in enumerate(holes):
                 if room >= nbytes:
+                    if number in self._cold:
+                        os.posix_fallocate(self._segments[number].fd, offset, nbytes)
                     holes[at : at + 1] = [(offset + nbytes, room - nbytes)] if room > nbytes else []
                     return Region(number, offset, nbytes)
         return None
@@ -190,53 +207,6 @@ class Arena:
         number = next(self._numbers)
         self._segments[number] = Segment.create(size)
         return number
-
-
-class Lens:
-    """The reading side of one peer's arena."""
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._segments: dict[int, Segment] = {}
-
-    def add(self, segment: int, fd: int) -> None:
-        """Map a segment that the peer has sent for the first time."""
-        self._segments[segment] = Segment(fd, os.fstat(fd).st_size)
-
-    def source(self, segment: int) -> mmap.mmap:
-        """The mapping of a segment."""
-        return self._segments[segment].map
-
-    def view(self, region: Region) -> memoryview:
-        """The bytes of a region."""
-        return memoryview(self.source(region.segment))[region.offset : region.offset + region.nbytes]
-
-    def private(self, region: Region) -> mmap.mmap:
-        """A copy-on-write mapping of a region that is alone: memory is shared until it is written to."""
-        return mmap.mmap(self._segments[region.segment].fd, region.nbytes, flags=mmap.MAP_PRIVATE)
-
-    def knows(self, segment: int) -> bool:
-        """Whether a segment has been added."""
-        return segment in self._segments
-
-    def release(self, region: Region) -> None:
-        """Let the peer use a region again that it has lent; nothing may refer to it any more.
-
-        The memory of one that has a segment of its own goes at once: the peer may sleep for long.
-        """
-        if os.getpid() != self._pid:
-            return  # a fork lets go of its copy; the process that it was forked from still reads
-        mapping = self.source(region.segment)
-        if region.is_alone:
-            mapping.madvise(mmap.MADV_REMOVE)  # what is removed reads as zeros, the word included
-            self.forget(region.segment)
-        else:
-            mapping[region.offset : region.offset + 8] = bytes(8)
-
-    def forget(self, segment: int) -> None:
-        """Unmap a segment once nothing refers to it."""
-        if found := self._segments.pop(segment, None):
-            found.close()
 
 
 def _joined(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:

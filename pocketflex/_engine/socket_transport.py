@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .lens import Lens
 from .packets import receive_packet, send_packet
-from .shm import Arena, Lens
+from .shm import Arena
 from .transport import Forget, Message, Ring
 
 _RING = b"\0"
@@ -73,6 +75,12 @@ class SocketTransport:
             if not self._pull(block=block):
                 return None
         return self._inbox.popleft()
+
+    def is_ready(self, seconds: float) -> bool:
+        """Wait for something to receive, for so long at the most; whether there is."""
+        poll = select.poll()  # not select, which knows no descriptor above 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(self._inbox) or bool(poll.poll(int(seconds * 1000)))
 
     def memory(self, segment: int) -> Any:
         """The mapping of the other side's segment; what introduces it may still wait to be received."""

@@ -19,8 +19,9 @@ import os
 from typing import Any, NamedTuple, Protocol
 
 from .failures import ErrorRecord
+from .lens import Lens
 from .segments import Region
-from .shm import Arena, Lens
+from .shm import Arena
 
 
 class Parcel(NamedTuple):
@@ -162,6 +163,9 @@ class Transport(Protocol):
         Raises:
             Disconnected: The other side is gone and everything it sent has been read.
         """
+
+    def is_ready(self, seconds: float) -> bool:
+        """Wait for something to receive, for so long at the most; whether there is."""
 
     def memory(self, segment: int) -> Any:
         """The mapping of a segment of the other side, which it has introduced."""

@@ -35,6 +35,9 @@ from .segments import Region
 from .task import Task
 from .transport import Forget, Load, LoadFailed, Message, Ring, Terms, Transport
 
+_IDLE = 2.0  # seconds of sleep after which a worker gives memory back: nobody works with short pauses that long
+_WARM = 32 << 20  # bytes that it keeps: the results of a job of usual size
+
 
 class Desk:
     """What a worker tells the parent: records on the board, and a ring if the parent waits."""
@@ -78,8 +81,11 @@ class Desk:
         """Sleep until a message comes, unless there is news already."""
         native.store(self.words, ASLEEP, 1)
         native.fence()
-        if not has_news() and (message := self.transport.receive()) is not None:
-            self.mail.append(message)
+        if not has_news():
+            if not self.transport.is_ready(_IDLE):
+                self.transport.arena.cool(_WARM)
+            message = self.transport.receive()
+            self.mail += [message] if message is not None else []
         native.store(self.words, ASLEEP, 0)
 
 

@@ -21,8 +21,9 @@ from pocketflex._engine.failures import FailureRecord
 from pocketflex._engine.fetching import Fetcher
 from pocketflex._engine.grains import Form
 from pocketflex._engine.items import ItemReader
+from pocketflex._engine.lens import Lens
 from pocketflex._engine.results import ResultReader
-from pocketflex._engine.shm import Arena, Lens
+from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
 
 AMPLE = 1 << 20

@@ -17,11 +17,12 @@ from pocketflex._engine.claims import ClaimRun
 from pocketflex._engine.failures import FailureRecord
 from pocketflex._engine.fetching import Fetcher
 from pocketflex._engine.ledger import NBYTES, Entry, Ledger
+from pocketflex._engine.lens import Lens
 from pocketflex._engine.pace import TARGET
 from pocketflex._engine.ranges import Span
 from pocketflex._engine.results import ResultReader
 from pocketflex._engine.segments import Region
-from pocketflex._engine.shm import Arena, Lens
+from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
 from pocketflex._engine.task import Task
 from pocketflex.retry import Call, Retry, current_attempt

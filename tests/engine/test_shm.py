@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pocketflex._engine.lens import Lens
 from pocketflex._engine.segments import ALIGNMENT, Region, Segment
-from pocketflex._engine.shm import Arena, Lens
+from pocketflex._engine.shm import Arena
 
 LARGE = (32 << 20) + 1  # bytes: above this a region has a segment of its own
 
@@ -64,6 +65,39 @@ def test_freed_space_is_used_again_and_stays_warm() -> None:
             for region in regions[::-2] + regions[::2][::-1]:
                 arena.free(region)
         assert len(segments) == 1
+
+
+def used(arena: Arena) -> int:
+    """Bytes that the kernel has given it."""
+    return sum(os.fstat(arena.descriptor(number)).st_blocks * 512 for number in arena.segments())
+
+
+def test_free_memory_is_given_back_and_reserved_again_when_it_is_used() -> None:
+    with an_arena() as arena:
+        regions = [arena.allocate(300_000) for _ in range(100)]
+        full = used(arena)
+        kept, *freed = regions
+        arena.view(kept)[:] = b"k" * kept.nbytes
+        for region in freed:
+            arena.free(region)
+        arena.cool(1 << 20)
+        assert used(arena) <= (1 << 20) + 300_000 + 2 * 4096 * len(arena.segments()) < full
+        assert bytes(arena.view(kept)) == b"k" * kept.nbytes
+        before = used(arena)
+        again = [arena.allocate(300_000) for _ in range(99)]
+        assert used(arena) >= before + 99 * 300_000 - (1 << 20) - 4096 * 99
+        for region in again:
+            arena.view(region)[:] = b"a" * region.nbytes
+        assert bytes(arena.view(kept)) == b"k" * kept.nbytes
+
+
+def test_what_is_lent_is_not_given_back() -> None:
+    with an_arena() as arena:
+        region = arena.allocate(1 << 20)
+        arena.view(region)[:] = b"x" * region.nbytes
+        arena.lend(region)
+        arena.cool(0)
+        assert bytes(arena.view(region)[8:]) == b"x" * (region.nbytes - 8)
 
 
 def test_neighbouring_holes_become_one() -> None:
