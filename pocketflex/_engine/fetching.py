@@ -40,11 +40,12 @@ def refer(arena: Arena, taken: Taken, grain: int) -> Block | None:
     Raises:
         OSError: There is not enough memory.
     """
-    items = taken.sliced()
     try:
-        if is_array(items):
-            return _refer_rows(arena, items, grain)
-        return _refer_list(arena, items, grain)
+        if is_array(taken.items):
+            return _refer_rows(arena, taken.sliced(), grain)
+        first = taken.items[taken.start]  # before the others are looked at: most items are small
+        is_large = len(first) >= _LEAST if type(first) is bytes else is_array(first) and first.nbytes >= _LEAST
+        return _refer_list(arena, taken.sliced(), grain) if is_large else None
     except (ValueError, BufferError):  # numpy gives no buffer of some dtypes
         return None
 
@@ -66,7 +67,7 @@ def _refer_list(arena: Arena, items: list[Any], grain: int) -> Block | None:
         form, notes = Form.FETCHED_BYTES, b""
         is_fit = all(type(item) is bytes and len(item) >= _LEAST for item in items)
     else:
-        is_fit = is_array(first) and first.nbytes >= _LEAST and are_alike(items)
+        is_fit = are_alike(items)
         form, notes = Form.FETCHED_ARRAYS, pickle.dumps((first.dtype, first.shape, True)) if is_fit else b""
     if not is_fit:
         return None
