@@ -110,5 +110,7 @@ class Lane:
 
 
 def _environment() -> dict[str, str]:
+    """As here, but bytecode may be kept: what pip has installed is compiled, and so must be what it has not."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**given, "PYTHONPATH": path}
