@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from typing import Any
@@ -12,13 +11,12 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine import fetching
+from pocketflex._engine.payload import ship_by_value
 from pocketflex._engine.ranges import Span
 from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Source
 
-
-def digest(item: Any) -> str:
-    return hashlib.sha1(item).hexdigest()
+ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it
 
 
 def same(item: Any) -> Any:
