@@ -10,8 +10,7 @@ from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any
 
-from ..errors import PayloadError
-from ..outcome import Failure, Kind, Outcome, Outcomes, Value, describe
+from ..outcome import Failure, Kind, Outcome, Outcomes, Value
 from ..retry import begin_attempt
 from . import failures, native
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
@@ -77,11 +76,20 @@ class ClaimRun:
             if not is_plain or self._reader.is_pickled(grain):
                 self._run_watched(iter(self._reader.items(grain)), self._next + self._reader.length(grain))
             else:
-                for piece in self._reader.pieces(grain):
-                    self._run_plain(piece)
-                    if self._is_over:
-                        return
-            if self._next < self._span.stop and not self._may_go_on():
+                self._run_pieces(grain)
+            if self._is_over or (self._next < self._span.stop and not self._may_go_on()):
+                return
+
+    def _run_pieces(self, grain: int) -> None:
+        for first, stop in self._reader.cuts(grain):
+            self._begin()  # to read a piece may end this process too
+            try:
+                piece = self._reader.piece(grain, first, stop)
+            except MemoryError:  # one by one, perhaps, some can be had
+                self._run_watched(self._reader.one_by_one(grain, first, stop), self._next + stop - first)
+            else:
+                self._run_plain(piece)
+            if self._is_over:
                 return
 
     def _begin(self) -> None:
@@ -110,8 +118,10 @@ class ClaimRun:
                 self._fail(error)
                 at += 1
             self._next = first + at
-            if (at < count or self._are_many()) and not self._may_go_on():
-                self._is_over = True
+            is_due = self._are_many() or at < count or monotonic_ns() > until
+            if is_due and self._next < self._span.stop:  # behind the last item `run` tells, with what is held
+                self._is_over = not self._may_go_on()
+            if self._is_over:
                 return
 
     def _run_watched(self, items: Iterator[Any], stop: int) -> None:
@@ -122,7 +132,8 @@ class ClaimRun:
             while self._next < end:
                 self._run_one(items, self._next)
                 self._next += 1
-            if self._next < stop and not self._may_go_on():
+            self._is_over = self._next < stop and not self._may_go_on()
+            if self._is_over:
                 return
             now = monotonic()
             stride = min(2 * stride, _MOST_UNWATCHED) if now - looked < _LOOK else max(1, stride // 2)
@@ -174,14 +185,11 @@ class ClaimRun:
         if (len(results) >= _PACK and not self._returns.pack()) or now - self._told_at >= _FLUSH or self._are_many():
             self._flush(is_last=False)
         is_late = now - self._begun >= BUDGET and not self._task.is_fixed
-        return not is_late and not self._is_cancelled()
+        return not is_late and self._words[CANCELLED] != self._words[JOB]
 
     def _end_if_forked(self) -> None:
         if os.getpid() != self._pid:
             os._exit(0)  # an item has forked, and this is its child: the parent process goes on with the claim
-
-    def _is_cancelled(self) -> bool:
-        return self._words[CANCELLED] == self._words[JOB]
 
     def _are_many(self) -> bool:
         """Whether the results that wait take much memory."""
@@ -243,6 +251,4 @@ class ClaimRun:
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""
         index, kind = self._sent + self._returns.packed + position, type(self._returns.results[position]).__name__
-        refused = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
-        refused.__cause__ = error
-        return FailureRecord(failures.dump_error(refused), 1, "unpicklable")
+        return FailureRecord(failures.dump_error(failures.unsendable(index, kind, error)), 1, "unpicklable")

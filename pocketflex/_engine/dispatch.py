@@ -122,7 +122,7 @@ class Dispatch:
     def leave(self, job: int, taken: Span, at: int, seconds: float) -> None:
         """The owner has run a span that it took up to item `at`, and what it ran took so long."""
         state = self._jobs[job]
-        if seconds > _TELLING:
+        if at > taken.start and seconds > _TELLING:
             state.pace.measure(at - taken.start, seconds)
         if taken.stop == state.planned and not state.is_sealed:
             state.planned = at

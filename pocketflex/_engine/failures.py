@@ -56,6 +56,13 @@ def unreadable(index: int, error: BaseException) -> PayloadError:
     return failed
 
 
+def unsendable(index: int, kind: str, error: BaseException) -> PayloadError:
+    """What an item has failed with whose result, of that kind, cannot be pickled in its worker."""
+    failed = PayloadError(f"the result of item {index} ({kind}) cannot be sent from its worker: {describe(error)}")
+    failed.__cause__ = error
+    return failed
+
+
 def load_error(record: ErrorRecord) -> BaseException:
     """The exception of `dump_error`, with the remote traceback as its cause."""
     try:

@@ -95,43 +95,47 @@ def _write(
 
 
 class Fetcher:
-    """Reads items out of the parent's memory, in a worker."""
+    """Reads items out of the parent's memory, in a worker.
+
+    A grain says where its items are: rows in one piece, others each in a piece of its own.
+    """
 
     def __init__(self, parent: int) -> None:
         """Read the memory of the process `parent`."""
         self._parent = parent
 
-    def fetch(self, form: int, places: list[int], length: int, notes: Any) -> Iterator[Any]:
-        """The items of a grain in pieces: lists of bytes, or ndarrays with a row for each item.
+    @staticmethod
+    def cuts(form: int, places: list[int], length: int) -> Iterator[tuple[int, int]]:
+        """The pieces in which the items of a grain are best read: where each begins and ends, by position."""
+        if form == Form.FETCHED_ROWS:
+            step = max(1, _PIECE * length // places[1])
+            yield from ((at, min(at + step, length)) for at in range(0, length, step))
+            return
+        first = nbytes = 0
+        for position, size in enumerate(places[1::2]):
+            if nbytes and nbytes + size > _PIECE:
+                yield first, position
+                first, nbytes = position, 0
+            nbytes += size
+        yield first, length
+
+    def fetch(self, form: int, places: list[int], length: int, notes: Any, first: int, stop: int) -> Any:
+        """Items of a grain of so many: a list of bytes, or an ndarray with a row for each.
 
         Raises:
             FetchError: They cannot be read.
         """
         try:
             if form == Form.FETCHED_BYTES:
-                for at in range(0, 2 * length, 2):
-                    yield [native.fetch_bytes(self._parent, places[at], places[at + 1])]
-            elif form == Form.FETCHED_ROWS:
-                yield from self._rows(places, length, *pickle.loads(notes))
-            else:
-                yield from self._arrays(places, length, *pickle.loads(notes))
+                return [native.fetch_bytes(self._parent, *places[2 * at : 2 * at + 2]) for at in range(first, stop)]
+            dtype, shape, is_writable = pickle.loads(notes)
+            if form == Form.FETCHED_ARRAYS:
+                return self._read(array("q", places[2 * first : 2 * stop]), (stop - first, *shape), dtype, is_writable)
+            row = places[1] // length
+            place = array("q", (places[0] + first * row, (stop - first) * row))
+            return self._read(place, (stop - first, *shape[1:]), dtype, is_writable)
         except OSError as error:
             raise FetchError(str(error)) from error
-
-    def _rows(self, places: list[int], length: int, dtype: Any, shape: Any, is_writable: bool) -> Iterator[Any]:
-        address, nbytes = places
-        row = nbytes // length
-        step = max(1, _PIECE // row)
-        for at in range(0, length, step):
-            count = min(step, length - at)
-            place = array("q", (address + at * row, count * row))
-            yield self._read(place, (count, *shape[1:]), dtype, is_writable)
-
-    def _arrays(self, places: list[int], length: int, dtype: Any, shape: Any, is_writable: bool) -> Iterator[Any]:
-        step = max(1, _PIECE // places[1])
-        for at in range(0, length, step):
-            some = array("q", places[2 * at : 2 * (at + step)])
-            yield self._read(some, (len(some) // 2, *shape), dtype, is_writable)
 
     def _read(self, places: array[int], shape: tuple[int, ...], dtype: Any, is_writable: bool) -> Any:
         import numpy as np

@@ -31,19 +31,32 @@ class ItemReader(Reader):
         """Number of items of a grain."""
         return self._places[grain].length
 
-    def pieces(self, grain: int) -> Iterator[list[Any] | Column]:
-        """What the native loop takes, one after the other: a column as it lies, or a list.
+    def cuts(self, grain: int) -> Iterator[tuple[int, int]]:
+        """The pieces in which a grain is best run: where each begins and ends, by position."""
+        place = self._places[grain]
+        if place.form >= Form.FETCHED_ROWS:
+            return self._fetcher.cuts(place.form, self._where(place), place.length)
+        return iter(((0, place.length),))
+
+    def piece(self, grain: int, first: int, stop: int) -> list[Any] | Column:
+        """What the native loop takes of a grain: a column as it lies, or a list.
 
         Raises:
-            FetchError: An item is in the parent's memory, which cannot be read.
+            FetchError: It is in the parent's memory, which cannot be read.
         """
         place = self._places[grain]
         if place.form < Form.MARSHAL:
-            yield self._column(place)
-        elif place.form >= Form.FETCHED_ROWS:
-            yield from map(list, self._fetch(place))
-        else:
-            yield list(self.items(grain))
+            return self._column(place)
+        return self._fetch(place, first, stop) if place.form >= Form.FETCHED_ROWS else list(self.items(grain))
+
+    def one_by_one(self, grain: int, first: int, stop: int) -> Iterator[Any]:
+        """Items of a grain in the parent's memory, each read when it is asked for, also after one that cannot be."""
+        place = self._places[grain]
+
+        def load(position: int) -> Any:
+            return self._fetch(place, position, position + 1)[0]
+
+        return map(load, range(first, stop))
 
     def is_pickled(self, grain: int) -> bool:
         """Whether the items of a grain must be loaded one by one, by code that may be the user's."""
@@ -62,22 +75,25 @@ class ItemReader(Reader):
         if place.form == Form.PICKLED:
             return map(self._entries(place, self._buffer).load, range(place.length))
         if place.form >= Form.FETCHED_ROWS:
-            return (item for piece in self._fetch(place) for item in piece)
+            return self.one_by_one(grain, 0, place.length)
         return list(self._array(place, place.length, place.nbytes))
 
-    def _fetch(self, place: Place) -> Iterator[Any]:
-        places = self._bytes[place.at : place.at + place.nbytes].cast("q").tolist()
-        return self._fetcher.fetch(place.form, places, place.length, self._notes)
+    def _where(self, place: Place) -> list[int]:
+        return self._bytes[place.at : place.at + place.nbytes].cast("q").tolist()
+
+    def _fetch(self, place: Place, first: int, stop: int) -> list[Any]:
+        return list(self._fetcher.fetch(place.form, self._where(place), place.length, self._notes, first, stop))
 
     def sequence(self, first: int, stop: int) -> Any:
         """All items of some grains: a list, or a single ndarray where they are the rows of one."""
         places = self._places[first:stop]
-        if places[0].form == Form.FETCHED_ROWS:
-            import numpy as np
-
-            return np.concatenate([rows for place in places for rows in self._fetch(place)])
+        length = sum(place.length for place in places)
+        if places[0].form == Form.FETCHED_ROWS:  # which lie side by side, grain after grain
+            address, nbytes = self._where(places[0])
+            where = [address, nbytes // places[0].length * length]
+            return self._fetcher.fetch(Form.FETCHED_ROWS, where, length, self._notes, 0, length)
         if places[0].form in (Form.ROWS, Form.SHARED):
-            return self._array(places[0], sum(p.length for p in places), sum(p.nbytes for p in places))
+            return self._array(places[0], length, sum(place.nbytes for place in places))
         return [item for grain in range(first, stop) for item in self.items(grain)]
 
     def _array(self, first: Place, count: int, nbytes: int) -> Any:

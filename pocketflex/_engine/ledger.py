@@ -84,7 +84,7 @@ class Ledger:
 
     def begin(self, workers: int, length: int | None) -> None:
         """Begin once more, when no worker reads anything of the job before; what that has published is nobody's."""
-        self._free, self._positions = list(range(_ALL)), {}
+        self._free, self._positions, self._withdrawn = list(range(_ALL)), {}, 0
         self._words[:_ENTRIES] = array("q", (0, 0, 0, 0, _UNKNOWN if length is None else length, workers, 0, 0))
 
     def publish(self, entry: Entry) -> None:

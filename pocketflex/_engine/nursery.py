@@ -12,6 +12,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from .board import CANCELLED, JOB, Board
 from .orders import Exited, Kill
@@ -122,7 +123,7 @@ class Nursery:
                 _close_all_but(connection, inherited)
                 board = Board.inherit(inherited)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
-                os.register_at_fork(after_in_child=lambda: _part_from(board, slot))
+                os.register_at_fork(after_in_child=lambda: _part_from(board, transport.arena, slot))
                 Worker(transport, board, slot, self._parent).serve()
                 code = 0
         except BaseException:
@@ -162,20 +163,25 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
-def _part_from(board: Board, slot: int) -> None:
-    """In a child that an item has forked: make its view of the board its own, and have it leave the loop.
+def _part_from(board: Board, arena: Arena, slot: int) -> None:
+    """In a child that an item has forked: make its view of shared memory its own, and have it leave the loop.
 
     The child comes back from the item into the same loop, perhaps in native code, and must not publish
-    what it runs as if it were the worker.
+    what it runs as if it were the worker, nor write its result where the worker writes its own.
     """
-    import ctypes
-
-    place = ctypes.c_char.from_buffer(board.mapping)
-    private = ctypes.CDLL(None).mmap
-    private.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-    private(ctypes.addressof(place), len(board.mapping), *_OWN_AND_HERE, board.descriptor, 0)
+    for mapping, descriptor in ((board.mapping, board.descriptor), *arena.mappings()):
+        _make_private(mapping, descriptor)
     words = board.slot(slot).words
     words[CANCELLED] = words[JOB]
+
+
+def _make_private(mapping: Any, descriptor: int) -> None:
+    import ctypes
+
+    place = ctypes.c_char.from_buffer(mapping)
+    remap = ctypes.CDLL(None).mmap
+    remap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    remap(ctypes.addressof(place), len(mapping), *_OWN_AND_HERE, descriptor, 0)
 
 
 def _close_all_but(*kept: int) -> None:

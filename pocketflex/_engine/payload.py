@@ -17,6 +17,7 @@ import pickle
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -82,7 +83,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         if isinstance(value, functools._lru_cache_wrapper) and not _is_importable(value):
             return _cache_again, (value.__wrapped__, value.cache_parameters())
         if isinstance(value, CodeType):
-            return marshal.loads, (marshal.dumps(value),)  # both ends are the same interpreter
+            with suppress(ValueError):  # tools may have put anything among its constants
+                return marshal.loads, (marshal.dumps(value),)  # both ends are the same interpreter
         if self.gives_back and isinstance(value, type):
             if value in _CLASS_IDS and value not in _born_here:
                 return _class_of_id, (_CLASS_IDS[value],)

@@ -42,6 +42,7 @@ class Retired:
                 self._crew.cancel(slot, job.number)
         job.dismiss()
         self._leaving[job.number] = _Leaving(job, time.monotonic() + GRACE)
+        self._let_items_go(job.number)
         self._free(job.number)
 
     def is_running(self, number: int) -> bool:
@@ -52,6 +53,7 @@ class Retired:
 
     def take(self, record: Record, slot: int) -> None:
         """A worker has told something of a job that has ended."""
+        self._let_items_go(record.job)
         leaving = self._leaving.get(record.job)
         lent = leaving.job.blocks.get(record.block) if leaving else self._held.get((record.job, record.block))
         if lent is not None and record.is_held:
@@ -69,7 +71,14 @@ class Retired:
             lent.holders.discard(slot)
         self._free_held()
         for number in list(self._leaving):
+            self._let_items_go(number)
             self.let_go(number, slot)
+
+    def _let_items_go(self, number: int) -> None:
+        """Once no worker runs a job, none reads its items in this process's memory: the caller may have it back."""
+        if number in self._leaving and not self.is_running(number):
+            for lent in self._leaving[number].job.blocks.values():
+                lent.keeps = None
 
     def let_go(self, number: int, slot: int) -> None:
         """A worker reads nothing of a job any more."""
@@ -95,6 +104,7 @@ class Retired:
             for member in leaving.job.members.values():
                 if member.job == number and not member.is_dismissed:
                     self._crew.kill(member.slot)
+            self._let_items_go(number)
 
     def _free(self, number: int) -> None:
         job = self._leaving[number].job

@@ -99,6 +99,10 @@ class Arena:
         self.view(region)[:8] = _LENT
         self._lent.append(region)
 
+    def mappings(self) -> list[tuple[mmap.mmap, int]]:
+        """The mapping and the descriptor of every segment."""
+        return [(segment.map, segment.fd) for segment in self._segments.values()]
+
     def segments(self) -> list[int]:
         """The numbers of all segments."""
         return list(self._segments)

@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import cast
 
 from .ledger import NBYTES, Ledger
 from .ranges import Limits
@@ -67,15 +68,17 @@ class Stock:
         """
         spans = _spans(buffers)
         data = pickle.dumps((spans, data)) if spans else data
-        number, region = next(self._numbers), self._arena.allocate(len(data))
+        shared = self._arena.allocate(sum(spans[-1]), alone=True) if spans else None
+        try:
+            for (offset, nbytes), buffer in zip(spans, buffers, strict=True):
+                self._arena.view(cast(Region, shared))[offset : offset + nbytes] = buffer.cast("B")
+            region = self._arena.allocate(len(data))
+        except BaseException:  # Ctrl-C too: to copy them may take long
+            if shared is not None:
+                self._arena.free(shared, is_unread=True)
+            raise
         self._arena.view(region)[: len(data)] = data
-        if not spans:
-            return Parcel(number, region, len(data), None)
-        shared = self._arena.allocate(sum(spans[-1]), alone=True)
-        view = self._arena.view(shared)
-        for (offset, nbytes), buffer in zip(spans, buffers, strict=True):
-            view[offset : offset + nbytes] = buffer.cast("B")
-        return Parcel(number, region, len(data), shared)
+        return Parcel(next(self._numbers), region, len(data), shared)
 
     def begin(self, job: int, terms: Terms, limits: Limits) -> tuple[Load, Ledger]:
         """The sheet of a job, an empty ledger with the terms behind it: what workers are told, and the ledger.
@@ -116,7 +119,7 @@ class Stock:
 
     def _make_room(self) -> None:
         idle = [kept for kept in self._kept.values() if not kept.users]
-        for kept in idle[: len(idle) - _MOST + 1]:
+        for kept in idle[: max(0, len(idle) - _MOST + 1)]:
             del self._kept[kept.data], self._by_number[kept.parcel.number]
             self._arena.free(kept.parcel.region)
 

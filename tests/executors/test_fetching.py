@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import resource
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -167,3 +170,47 @@ print("fine")
 def test_where_the_kernel_forbids_it_they_are_copied() -> None:
     done = subprocess.run([sys.executable, "-c", FORBIDDEN], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+def test_the_callers_arrays_go_with_the_call_though_it_failed() -> None:
+    def fail(row: Any) -> None:
+        raise ValueError
+
+    rows = np.ones((64, 10_000))
+    owner = weakref.ref(rows)
+    with pytest.raises(ValueError):  # noqa: PT011
+        pf.parallel_map(fail, rows, max_workers=2)
+    del rows
+    gc.collect()
+    assert owner() is None
+
+
+def test_an_item_that_there_is_no_memory_for_is_the_one_that_fails() -> None:
+    def limit(item: bytes) -> int:
+        if len(item) < 100_000:
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
+        return len(item)
+
+    items = [bytes(20_000), bytes(3 << 29), bytes(20_000)]
+    first, second, third = pf.parallel_map(limit, items, max_workers=1, chunksize=3, on_error="collect")
+    assert (first, third) == (20_000, 20_000)
+    assert (second.index, second.kind) == (1, "unpicklable")
+    pf.shutdown()  # the worker has too little memory for others
+
+
+def test_a_chunk_of_a_read_only_array_is_read_only() -> None:
+    class Looks(pf.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return shared["rows"]
+
+        def exec_chunk(self, rows: Any) -> Any:
+            return [rows.flags.writeable] * len(rows)
+
+        def post(self, shared: Any, prep_result: Any, found: Any) -> Any:
+            return None, {"found": found}
+
+    for is_writable in (True, False):
+        rows = BIG.copy()
+        rows.flags.writeable = is_writable
+        found = pf.run_parallel_batch(pf.Flow(start=Looks), {"rows": rows}, max_workers=2)["found"]
+        assert found == [is_writable] * len(rows)

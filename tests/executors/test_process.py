@@ -1040,3 +1040,31 @@ def test_a_worker_with_a_long_item_holds_no_memory_of_other_calls(gate: Gate, sh
     assert shared_bytes() - before < 5 * (8 << 20)
     gate.let_go()
     call.result()
+
+
+KEPT: list[Any] = []
+
+
+def keep(array: Any) -> Any:
+    KEPT.append(array)
+    return array
+
+
+def test_a_large_array_that_an_item_keeps_and_returns_stays_as_it_was() -> None:
+    def arrays() -> Iterator[Any]:
+        for number in range(12):
+            yield np.full(400_000, float(number))
+
+    for _ in range(3):
+        results = pf.parallel_map(keep, arrays(), max_workers=2)
+        assert [set(map(float, result[::50_000])) for result in results] == [{float(n)} for n in range(12)]
+
+
+@pytest.mark.parametrize("make", [int, "item {}".format], ids=["numbers", "text"])
+def test_the_result_of_a_fork_within_an_item_goes_nowhere(make: Any) -> None:
+    def work(number: int) -> Any:
+        if number % 50 == 25 and os.fork() == 0:
+            return make(10**6)  # in a child, which comes back into the worker's loop
+        return make(number)
+
+    assert pf.parallel_map(work, range(1000), max_workers=2) == [make(number) for number in range(1000)]
