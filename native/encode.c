@@ -1,4 +1,4 @@
-/* From a list of exact values of one type to a column.
+/* From exact values of one type to a column: of a list at once, or for the loop one after the other.
  *
  * Nothing here runs Python code before the last item is read, so the list cannot change meanwhile. The type of
  * the first item decides the kind; the first item that does not fit in ends the attempt.

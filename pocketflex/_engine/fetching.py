@@ -5,9 +5,9 @@ stays in its nearest cache until they have been run; the parent, which has resul
 nothing. That is one copy an item, as before, but made by all CPUs, and what is copied need not come
 back from main memory.
 
-The parent keeps the items alive as long as the block lives. It does not keep them unchanged, so only
-what nobody changes meanwhile is sent in this way: arrays and lists of a call that waits for its results,
-and no input that the user's own code goes on to produce. Where the kernel does not let workers read
+The parent keeps the items alive as long as a worker may read them. It does not keep them unchanged, so only
+what was there before the call is sent in this way, and only by a call that waits for its results: between
+two results of a stream, or two items of a generator, the caller's own code runs. Where the kernel does not let workers read
 the parent (a hardened container, a parent that is not dumpable), they say so, and items are copied.
 """
 
