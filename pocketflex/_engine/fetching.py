@@ -7,8 +7,9 @@ back from main memory.
 
 The parent keeps the items alive as long as a worker may read them. It does not keep them unchanged, so only
 what was there before the call is sent in this way, and only by a call that waits for its results: between
-two results of a stream, or two items of a generator, the caller's own code runs. Where the kernel does not let workers read
-the parent (a hardened container, a parent that is not dumpable), they say so, and items are copied.
+two results of a stream, or two items of a generator, the caller's own code runs. Where the kernel does not
+let workers read the parent (a hardened container, a parent that is not dumpable), they say so, and items
+are copied.
 """
 
 from __future__ import annotations
