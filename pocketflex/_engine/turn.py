@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from ..errors import WorkerDiedError
 from .exclusive import Shield
@@ -48,7 +49,7 @@ class Turn:
         self._mend = mend
         self._lock = threading.RLock()
         self._followers: list[threading.Lock] = []
-        self._is_shielded = False  # whether the holder is shielded from Ctrl-C
+        self._handler: Any = None  # of Ctrl-C, from which the holder is shielded
         self._is_busy = False  # whether the holder of the lock is changing what it guards
         self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
@@ -62,12 +63,14 @@ class Turn:
     def __enter__(self) -> None:
         if os.getpid() != self._pid:  # the lock may be held for ever, by a thread that only the parent has
             raise WorkerDiedError("a call that was begun before this process was forked goes on in its parent only")
-        is_shielded = self._shield.up()  # first: Ctrl-C must not come between taking the lock and knowing of it
+        handler = self._shield.up()  # first: Ctrl-C must not come between taking the lock and knowing of it
         self._lock.acquire()
         if self._is_busy:  # this thread again, in a signal handler or a collection that does not defer
             self._lock.release()
+            if handler is not None:
+                self._shield.down(handler)
             raise RuntimeError("the pool is in use by this thread, below the code that called it")
-        self._is_shielded = is_shielded
+        self._handler = handler
         self._is_busy = True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -77,11 +80,11 @@ class Turn:
             while self._deferred:
                 self._deferred.popleft()()
         finally:
-            is_shielded = self._is_shielded
+            handler = self._handler
             self._is_busy = False
             self._lock.release()
-            if is_shielded:
-                self._shield.down()
+            if handler is not None:
+                self._shield.down(handler)
 
     @property
     def is_mine(self) -> bool:
@@ -106,6 +109,7 @@ class Turn:
         me, ready, left = threading.get_ident(), list[int](), None
         is_polled = False
         try:
+            self._shield.soften()
             while True:
                 with self:
                     if is_polled:
@@ -126,6 +130,7 @@ class Turn:
                     news.acquire(timeout=-1 if left is None else left)
         finally:
             self._hand_on()
+            self._shield.harden()
 
     def _follow(self) -> threading.Lock:
         """A lock that is released at the next news. Not a Condition: Ctrl-C in its Python code would break it."""

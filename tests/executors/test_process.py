@@ -1068,3 +1068,30 @@ def test_the_result_of_a_fork_within_an_item_goes_nowhere(make: Any) -> None:
         return make(number)
 
     assert pf.parallel_map(work, range(1000), max_workers=2) == [make(number) for number in range(1000)]
+
+
+TWICE = """
+import os, sys, threading, time
+import pocketflex as pf
+
+pf.parallel_map(abs, range(3))
+
+def press_again(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "_hand_on" and sys.exc_info()[0] is KeyboardInterrupt:
+        sys.setprofile(None)
+        os.kill(os.getpid(), 2)
+
+threading.Timer(0.5, os.kill, (os.getpid(), 2)).start()
+sys.setprofile(press_again)
+try:
+    pf.parallel_map(time.sleep, [20, 20])
+except KeyboardInterrupt:
+    pass
+sys.setprofile(None)
+assert pf.parallel_map(abs, range(3)) == [0, 1, 2]
+print("fine")
+"""
+
+
+def test_a_second_ctrl_c_does_not_interrupt_what_the_first_has_begun(run_script: RunScript) -> None:
+    assert done(run_script(TWICE)) == "fine\n"
