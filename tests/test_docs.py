@@ -118,9 +118,7 @@ def test_python_blocks_run_and_print_what_the_document_says(document: Path, tmp_
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder in which the documents' commands can run."""
-    work = next(b for b in blocks_of(TOP / "docs" / "cli.md", "python") if b.text.startswith("# work.py\n"))
-    (tmp_path / "work.py").write_text(work.text + "\n")
+    """A folder in which the documents' commands can run, once it has `work.py`."""
     for name in ("data", "mixed"):
         (tmp_path / name).mkdir()
         for number in range(3):
@@ -149,6 +147,10 @@ def without_measurements(text: str) -> list[str]:
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(commands_of(d))], ids=name_of)
 def test_commands_run_and_end_with_the_status_that_the_document_says(document: Path, folder: Path) -> None:
     """Status 0 unless the line says ``# exit status N``; stdout comes before stderr in the output."""
+    work = next(
+        b for d in (document, TOP / "docs/cli.md") for b in blocks_of(d, "python") if b.text.startswith("# work.py")
+    )
+    (folder / "work.py").write_text(work.text + "\n")
     for line, output in commands_of(document):
         said = re.search(r"# exit status (\d+)", line)
         words = shlex.split(line, comments=True)
