@@ -1,6 +1,6 @@
 """The board: where every worker publishes what it runs and what it has done, and reads what to drop.
 
-One memfd of slots, one slot of 8 KB a worker, and one in front of them for the parent. A slot has
+One memfd of slots, one slot of 12 KB a worker, and one in front of them for the parent. A slot has
 64-bit signed integers in the machine's byte order:
 
     word    written by  meaning
@@ -17,6 +17,7 @@ One memfd of slots, one slot of 8 KB a worker, and one in front of them for the 
     10      parent      POSTED: changes with every packet, letter and call; what a worker watches before it sleeps
     16...   worker      62 records of 16 words: HEAD - TAIL of them wait to be read
     1008... parent      4 letters of 4 words: jobs to take part in
+    1024... both        the hatch (hatch.py): a call of one item, and its result
 
     record  KIND JOB BLOCK START LENGTH SEGMENT OFFSET NBYTES NANOSECONDS IS_HELD IS_ALONE DROPPED
     letter  JOB SEGMENT OFFSET NBYTES   JOB is written last; the worker makes it 0 when it has read the letter
@@ -48,13 +49,14 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from . import native
+from .hatch import Hatch
 from .segments import Region, Segment
 
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
 ASLEEP, TAIL, PACKETS, POSTED = range(7, 11)
 WAITS, NEWS, SPIN = range(3)  # in the parent's slot
-_WORDS = 1024  # a slot: two pages, which are reserved when its worker is hired
+_WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
 _FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 12
 _LETTERS, _LETTER, _MAIL = 4, 4, _FIRST + _RECORDS * _RECORD
 
@@ -127,8 +129,13 @@ class Slot:
         self.words = words
         self._letters = 0  # written, or read, from here
 
+    def hatch(self) -> Hatch:
+        """The hatch of the worker."""
+        return Hatch(self.words[_HATCH:])
+
     def clear(self) -> None:
         """Make the slot ready for a new worker."""
+        self.hatch().clear()
         self.words[:16] = array("q", [-1, -1, *[0] * 14])
         self.words[_MAIL : _MAIL + _LETTERS * _LETTER] = array("q", [0] * _LETTERS * _LETTER)
 

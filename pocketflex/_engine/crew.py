@@ -5,19 +5,22 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 
 from . import native
 from .board import CANCELLED, MAX_WORKERS, NEWS, SPIN, WAITS, Board
 from .launch import Process, launch
 from .member import Member
-from .packets import open_pair
+from .packets import Disconnected, open_pair
 from .poller import Poller
 from .ranges import Running
 from .shm import Arena
 from .sizing import usable_cpus
 from .socket_transport import SocketTransport
 from .spawner import Spawner
+from .transport import Forget
 
 _SPIN = 100_000  # nanoseconds that either side watches the board before it sleeps: what it costs to be woken up
 
@@ -117,7 +120,7 @@ class Crew:
         self._poller.remove(self._spawner.fileno())
         self._spawner.close()
         self._spawner = None
-        return [Departed(self._remove(slot), NOTHING, -signal.SIGKILL) for slot in list(self._members)]
+        return [self._part(slot, -signal.SIGKILL, "", NOTHING) for slot in list(self._members)]
 
     @property
     def lock(self) -> int:
@@ -131,11 +134,16 @@ class Crew:
 
     def has_news(self) -> bool:
         """Whether a worker has told something that has not been read."""
-        return any(member.words.has_news() for member in list(self._members.values()))
+        return any(member.has_news() for member in list(self._members.values()))
+
+    @property
+    def spin(self) -> int:
+        """For how many nanoseconds to watch the board before one sleeps, 0 where that is not wise."""
+        return self._parent[SPIN]
 
     def expect(self) -> None:
         """News may come in a moment: the next `poll` watches for it before it sleeps."""
-        self._is_expecting = self._parent[SPIN] != 0
+        self._is_expecting = self.spin != 0
 
     def poll(self, seconds: float) -> list[int]:
         """Wait until a worker has news or a descriptor is ready; returns the descriptors.
@@ -160,6 +168,10 @@ class Crew:
         self._is_expecting = False  # it takes longer: sleep until somebody rings
         return False
 
+    def nudge(self) -> None:
+        """End the wait of whoever polls, or will next. Safe from any thread."""
+        self._poller.nudge()
+
     def cancel(self, slot: int, job: int) -> None:
         """Tell a worker to leave a job at the next item."""
         self._members[slot].words.words[CANCELLED] = job
@@ -176,6 +188,12 @@ class Crew:
         for member in self._members.values():
             if member.transport.is_overrun:
                 self.kill(member.slot)
+
+    def forget_gone(self) -> None:
+        """Have all workers unmap the shared arrays that have gone."""
+        for segment, member in product(self._arena.gone(), self):
+            with suppress(Disconnected):  # its end is about to be reported
+                member.transport.send(Forget(segment))
 
     def close(self) -> None:
         """End everybody and give the memory back."""
@@ -196,15 +214,14 @@ class Crew:
         for member in self._members.values():
             member.transport.close()
 
-    def _part(self, number: int, code: int, reason: str) -> Departed:
-        member = self._remove(number)
-        return Departed(member, member.running(), code, reason)
-
-    def _remove(self, slot: int) -> Member:
+    def _part(self, slot: int, code: int, reason: str, running: Running | None = None) -> Departed:
         member = self._members.pop(slot)
         self.hang_up(member)
         self._allow_spinning()
-        return member
+        running = running or member.running()
+        member.hatch.keep()
+        member.end = running, code
+        return Departed(member, running, code, reason)
 
 
 def most_workers() -> int:

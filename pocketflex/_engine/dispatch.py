@@ -78,7 +78,8 @@ class Dispatch:
 
     def open(self, job: int, limits: Limits) -> None:
         """A job begins."""
-        self._jobs[job] = _Job(limits, is_sealed=limits.length == 0)
+        crashes = {0: limits.crashes} if limits.crashes else {}
+        self._jobs[job] = _Job(limits, is_sealed=limits.length == 0, crashes=crashes)
 
     def is_hungry(self, job: int, unclaimed: int) -> bool:
         """Whether there is a span to plan: few items wait to be claimed, and there are items to send."""

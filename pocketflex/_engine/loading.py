@@ -10,7 +10,7 @@ from typing import Any
 from ..retry import Call
 from . import payload
 from .segments import Region
-from .transport import Parcel, Surroundings, Terms, Transport, environ_now
+from .transport import Surroundings, Terms, Transport, environ_now
 
 
 class Loader:
@@ -26,19 +26,36 @@ class Loader:
         Raises:
             BaseException: Whatever importing and unpickling it raises.
         """
-        if self._here[0] != terms.surroundings.number:
-            self._here = terms.surroundings.number, pickle.loads(self._bytes(terms.surroundings))
-        _enter(self._here[1])
-        data, buffers = self._bytes(terms.call), list[Any]()
+        number, region, nbytes, _ = terms.surroundings
+        self._stand(number, region.segment, region.offset, nbytes)
+        data, buffers = self._bytes(terms.call.region.segment, terms.call.region.offset, terms.call.nbytes), list[Any]()
         if terms.call.buffers is not None:
             spans, data = pickle.loads(data)
             buffers = _split(self._transport, terms.call.buffers, spans)
         call: Call = payload.load(data, buffers)
         return call
 
-    def _bytes(self, parcel: Parcel) -> Any:
-        at = parcel.region.offset
-        return memoryview(self._transport.memory(parcel.region.segment))[at : at + parcel.nbytes]
+    def load_pickle(self, here: tuple[int, int, int, int], data: memoryview) -> Call:
+        """The callable of an errand, loaded where its caller stands.
+
+        Args:
+            here: Number of the parcel of the surroundings, and where it lies: segment, offset, length.
+            data: The pickle of the callable.
+
+        Raises:
+            BaseException: Whatever importing and unpickling it raises.
+        """
+        self._stand(*here)
+        call: Call = pickle.loads(data)
+        return call
+
+    def _stand(self, number: int, segment: int, offset: int, nbytes: int) -> None:
+        if self._here[0] != number:
+            self._here = number, pickle.loads(self._bytes(segment, offset, nbytes))
+        _enter(self._here[1])
+
+    def _bytes(self, segment: int, offset: int, nbytes: int) -> Any:
+        return memoryview(self._transport.memory(segment))[offset : offset + nbytes]
 
 
 def _split(transport: Transport, region: Region, spans: list[tuple[int, int]]) -> list[Any]:

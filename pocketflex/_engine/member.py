@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic_ns
 
 from . import native
 from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, Letter, Slot
+from .hatch import Hatch
 from .packets import Disconnected
 from .ranges import Running
 from .transport import Load, Ring, Transport
@@ -23,15 +24,32 @@ class Member:
         transport: The parent's end of its connection.
         condemned: The job and the item for which it is being killed, if it is.
         is_dismissed: Whether its end is the pool's own doing.
+        hatch: Where it is handed single items.
         rung: The last of its rests that it was rung in.
+        end: What it ran when it ended, and its exit code, once it has.
     """
 
     slot: int
     words: Slot
     transport: Transport
+    hatch: Hatch = field(init=False)
     condemned: Running | None = None
     is_dismissed: bool = False
     rung: int = 0
+    end: tuple[Running, int] | None = None
+
+    def __post_init__(self) -> None:
+        self.hatch = self.words.hatch()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it runs nothing, and an item can be handed to it."""
+        is_free = self.words.words[JOB] < 0 and not self.hatch.errand
+        return is_free and not self.is_dismissed and not self.transport.is_overrun
+
+    def has_news(self) -> bool:
+        """Whether it has told something that has not been read."""
+        return self.words.has_news() or self.hatch.has_news()
 
     def send(self, load: Load) -> None:
         """Have it take part in a job: it loads the callable while the parent encodes the first items.

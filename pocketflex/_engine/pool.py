@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from itertools import count, product
+from itertools import count
 
 from ..errors import WorkerDiedError
 from . import native
@@ -25,6 +25,7 @@ from .blocks import Block
 from .crew import Crew
 from .deadlines import Deadlines
 from .dispatch import Dispatch
+from .errands import Errands
 from .intake import Intake
 from .job import Arrived, Lent, PoolJob
 from .launch import Process
@@ -38,12 +39,12 @@ from .retired import GRACE, Retired
 from .shm import Arena
 from .staff import Staff
 from .stock import Stock
-from .transport import Forget, Terms
+from .transport import Terms
 from .turn import Turn
 
 
 class Pool:
-    """Worker processes shared by all jobs of this process."""
+    """Worker processes shared by all jobs of this process; `errands` are the calls that need no job."""
 
     def __init__(self, environ: dict[str, str], process: Process | None) -> None:
         """Take over the spawner's process, if it has been started; workers are started as jobs need them.
@@ -62,6 +63,7 @@ class Pool:
         self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._intake)
         self._turn = Turn(self._patience, self._crew.poll, self._serve, self._mend)
         self._numbers = count(1)
+        self.errands = Errands(self._crew, self._turn, self._stock, self._jobs, self._numbers)
         self._pid = os.getpid()
         self._is_closed = False
 
@@ -105,9 +107,7 @@ class Pool:
     def _begin(self, job: PoolJob) -> None:
         if self._is_closed:
             raise WorkerDiedError("the worker pool was shut down while the call began")
-        for segment, member in product(self.arena.gone(), self._crew):
-            with suppress(Disconnected):  # its end is about to be reported
-                member.transport.send(Forget(segment))
+        self._crew.forget_gone()
         self._jobs[job.number] = job
         self._dispatch.open(job.number, job.limits)
         self._staff.hire()
@@ -198,6 +198,7 @@ class Pool:
         """End all workers and give all memory back; jobs under way fail."""
         with self._turn.hold():
             self._is_closed = True
+            self.errands.close()
             self._staff.give_up(WorkerDiedError("the worker pool was shut down while the job ran"))
             for job in list(self._jobs.values()):
                 self._retire(job)
@@ -222,6 +223,7 @@ class Pool:
                 self._intake.listen(member)
         for member in self._crew:
             self._intake.pull(member)
+            member.hatch.notice()
         self._deadlines.enforce()
         self._retired.enforce()
 

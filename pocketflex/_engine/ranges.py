@@ -46,6 +46,7 @@ class Limits(NamedTuple):
         is_windowed: Whether planning waits for delivery.
         is_whole: Whether what is claimed is called as a whole, so that blame needs claims of one item.
         is_joined: Whether the job's owner runs items itself, beside the workers.
+        crashes: Workers that the first item has ended before the job began.
     """
 
     max_workers: int
@@ -55,6 +56,7 @@ class Limits(NamedTuple):
     is_windowed: bool = False
     is_whole: bool = False
     is_joined: bool = False
+    crashes: int = 0
 
     @property
     def claimers(self) -> int:

@@ -18,7 +18,7 @@ from .segments import Region, round_up
 from .shm import Arena
 from .transport import TERMS_NBYTES, Load, Parcel, Terms
 
-_SMALL = 1 << 16  # bytes; a larger pickle is not kept when its job is over, nor compared with others
+SMALL = 1 << 16  # bytes; a larger pickle is not kept when its job is over, nor compared with others
 _MOST = 16  # pickles, and ledgers, that are kept though no job has them
 
 
@@ -50,7 +50,7 @@ class Stock:
         kept = self._kept.get(data)
         if kept is None:
             parcel = self.store(data)
-            if len(data) > _SMALL:
+            if len(data) > SMALL:
                 return parcel
             self._make_room()
             kept = self._kept[data] = self._by_number[parcel.number] = _Kept(data, parcel)
@@ -99,7 +99,7 @@ class Stock:
 
     def take_back(self, terms: Terms, sheet: Region, ledger: Ledger) -> list[Region]:
         """A job is over that had these; returns the regions that are free with it."""
-        regions = [*self._let_go(terms.surroundings), *self._let_go(terms.call)]
+        regions = [*self.let_go(terms.surroundings), *self.let_go(terms.call)]
         if len(self._sheets) == _MOST:
             return [*regions, sheet]
         self._sheets.append((sheet, ledger))
@@ -111,7 +111,8 @@ class Stock:
         self._by_number.clear()
         self._sheets.clear()
 
-    def _let_go(self, parcel: Parcel) -> list[Region]:
+    def let_go(self, parcel: Parcel) -> list[Region]:
+        """A parcel has a user less; returns the regions that are free with it."""
         if kept := self._by_number.get(parcel.number):
             kept.users -= 1
             return []

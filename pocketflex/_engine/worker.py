@@ -25,6 +25,7 @@ from collections.abc import Callable
 from . import failures, native
 from .board import ASLEEP, HEAD, JOB, NEWS, PACKETS, POSTED, REST, SPIN, TAIL, WAITS, Board, Record, Slot, Told
 from .claims import ClaimRun
+from .errand import ErrandRun
 from .fetching import Fetcher
 from .items import ItemReader
 from .ledger import NBYTES, Ledger
@@ -62,6 +63,10 @@ class Desk:
         while not self.slot.push(record):
             self._wait_for_room()
         native.store(self._parent, NEWS, self.number << 44 | self.words[HEAD])
+        self.ring()
+
+    def ring(self) -> None:
+        """Ring the parent, if it waits for what has been written."""
         native.fence()
         if native.load(self._parent, WAITS):
             self.transport.send(Ring())
@@ -98,6 +103,8 @@ class Worker:
         self._lock = board.descriptor
         self._desk = Desk(transport, board, number)
         self._loader = Loader(transport)
+        self._hatch = self._desk.slot.hatch()
+        self._errands = ErrandRun(self._desk, self._hatch, self._loader)
         self._tasks: deque[Task] = deque()  # the next to be served first
         self._failed: list[tuple[int, Ledger]] = []  # jobs whose callable cannot be loaded, until they are over
         self._packets = 0  # what PACKETS was when the socket was last looked at
@@ -184,6 +191,9 @@ class Worker:
             while (message := self._transport.receive(block=False)) is not None:
                 self._obey(message)
         self._drop_closed()
+        if errand := self._hatch.asked():
+            self._errands.run(errand)
+            self._has_worked = True
 
     def _obey(self, message: Message) -> None:
         if isinstance(message, Load):

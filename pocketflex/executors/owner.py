@@ -139,27 +139,17 @@ class Owner:
         if self._given.is_array and (rows := reader.array()) is not None:
             return Outcomes(start, rows)
         if target is not None:
-            failed = self._fail(target, 0, reader.read(target, start))
+            failed = place_failures(target, 0, reader.read(target, start))
             return Outcomes(start, range(start, stop), failed)
         results = [None] * (stop - start)
-        failed = self._fail(results, start, reader.read(results, 0))
-        return Outcomes(start, results, failed)
-
-    @staticmethod
-    def _fail(results: list[Any], start: int, failed: dict[int, Any]) -> tuple[Failure, ...]:
-        """Put failures in their places of a list of results, of items from `start` on."""
-        failures = {position: _failure(start + position, found) for position, found in failed.items()}
-        for position, failure in failures.items():
-            results[position] = failure
-        return tuple(failures.values())
+        return Outcomes(start, results, place_failures(results, start, reader.read(results, 0)))
 
     def _explain(self, news: Blamed) -> Failure:
         if news.is_timeout:
             limit = f"timeout={self._job.terms.timeout:g} s"
             late = ItemTimeoutError(f"item {news.index} took longer than {limit} and was stopped")
             return Failure(news.index, late, news.attempts, "timeout")
-        died = WorkerDiedError(f"item {news.index} ended its worker process: {name_exit(news.code)}")
-        return Failure(news.index, died, news.attempts, "crashed")
+        return crash(news.index, news.attempts, news.code)
 
     def _cannot_load(self, news: LoadFailed) -> PayloadError:
         cause = failures.load_error(news.error)
@@ -175,6 +165,20 @@ class Owner:
             outcomes = self._inside.rescue(outcomes, self._given.target)
         self._source.drop(outcomes.start, len(outcomes.results))
         self._collected[outcomes.start] = outcomes
+
+
+def crash(index: int, attempts: int, code: int) -> Failure:
+    """The failure of an item that has ended a worker, so often, the last time with this exit code."""
+    died = WorkerDiedError(f"item {index} ended its worker process: {name_exit(code)}")
+    return Failure(index, died, attempts, "crashed")
+
+
+def place_failures(results: list[Any], start: int, failed: dict[int, Any]) -> tuple[Failure, ...]:
+    """Put what `ResultReader.read` says has failed in its places of a list of results, of items from `start` on."""
+    failures = {position: _failure(start + position, found) for position, found in failed.items()}
+    for position, failure in failures.items():
+        results[position] = failure
+    return tuple(failures.values())
 
 
 def _failure(index: int, record: Any) -> Failure:

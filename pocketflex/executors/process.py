@@ -25,6 +25,7 @@ from .inside import Inside, hands, start_inside, takes_part
 from .owner import Owner
 from .runner import Runner, runs_item
 from .serial import Serial
+from .single import SingleRun, is_single
 
 
 class ProcessPool:
@@ -43,14 +44,25 @@ class ProcessPool:
             return Serial().start(job, options)
         if (options.max_workers or 0) > MAX_WORKERS:
             raise OptionError(f"max_workers={options.max_workers}: a pool has {MAX_WORKERS} workers at the most")
-        return start_inside(job, options, ProcessRun) if takes_part(job, options) else ProcessRun(job, options)
+        if takes_part(job, options):
+            return start_inside(job, options, ProcessRun)
+        if is_single(job, options):
+            return SingleRun(job, options, ProcessRun)
+        return ProcessRun(job, options)
 
 
 class ProcessRun:
     """A job under way in worker processes, driven by the thread that iterates over it."""
 
-    def __init__(self, job: Job, options: BatchOptions, runner: Runner | None = None) -> None:
-        """With a `runner` this process takes part, and is one of the workers that `max_workers` counts."""
+    def __init__(self, job: Job, options: BatchOptions, runner: Runner | None = None, crashes: int = 0) -> None:
+        """Get ready.
+
+        Args:
+            job: The job.
+            options: Its options.
+            runner: With one this process takes part, and is one of the workers that `max_workers` counts.
+            crashes: Workers that the first item has ended before.
+        """
         self.workers = options.max_workers or usable_cpus()
         self._runner = runner
         self._job = job
@@ -64,6 +76,7 @@ class ProcessRun:
             is_windowed=job.is_streamed,
             is_whole=job.call.chunk is not None,
             is_joined=runner is not None,
+            crashes=crashes,
         )
         self._pickled = payload.dump_callable(job.call, job.label)
         self._owner: Owner | None = None

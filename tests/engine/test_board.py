@@ -95,7 +95,7 @@ def test_memory_is_taken_slot_by_slot(board: Board) -> None:
     """A thousand slots of two pages are not had before their workers are."""
     before = os.fstat(board.descriptor).st_blocks
     board.reserve(500)
-    assert (os.fstat(board.descriptor).st_blocks - before) * 512 == 8192
+    assert (os.fstat(board.descriptor).st_blocks - before) * 512 == 12288
 
 
 def test_a_record_is_read_once(board: Board, other: Board) -> None:

@@ -62,7 +62,7 @@ class FakeDesk:
     def __init__(self, lock: int) -> None:
         self.number = WORKER
         self.transport: Any = FakeTransport()
-        self.words = memoryview(bytearray(8192)).cast("q")
+        self.words = memoryview(bytearray(12288)).cast("q")
         Slot(self.words).clear()
         self.ledger = Ledger(memoryview(bytearray(NBYTES)), lock)
         self.ledger.clear(1, None)

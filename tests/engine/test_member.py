@@ -30,7 +30,9 @@ def worker() -> Iterator[tuple[Member, Any, list[Message]]]:
     board = Board.create()
     board.reserve(0)
     wire, slot = Wire(), board.slot(0)
-    yield Member(0, slot, cast(Transport, wire)), slot.words, wire.sent
+    member = Member(0, slot, cast(Transport, wire))
+    yield member, slot.words, wire.sent
+    member.hatch.keep()  # a copy, in place of a view
     slot.words.release()
     board.close()
 

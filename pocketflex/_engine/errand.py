@@ -1,0 +1,104 @@
+"""An errand in a worker: one item, handed in with its function through the hatch, run like any other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any, Protocol
+
+from ..outcome import Failure, Kind, Outcome, Value
+from ..retry import Call, begin_attempt
+from . import failures, native
+from .blocks import COLUMNS
+from .board import COUNT, INDEX, JOB
+from .failures import FailureRecord
+from .hatch import Hatch
+from .loading import Loader
+from .returns import Returns
+from .transport import Transport
+
+
+class Door(Protocol):
+    """Where an errand comes from: the worker's `Desk`."""
+
+    transport: Transport
+    words: memoryview
+
+    def ring(self) -> None:
+        """Ring the parent, if it waits."""
+
+
+class ErrandRun:
+    """One errand under way."""
+
+    def __init__(self, door: Door, hatch: Hatch, loader: Loader) -> None:
+        self._door = door
+        self._words = door.words
+        self._hatch = hatch
+        self._loader = loader
+        self._pid = os.getpid()
+        self._result: Any = None
+
+    def run(self, errand: int) -> None:
+        """Run the item and answer."""
+        words, hatch = self._words, self._hatch
+        native.store(words, JOB, errand)
+        words[COUNT] = 1
+        try:
+            call = self._loader.load_pickle(hatch.here(), hatch.call())
+        except BaseException:  # the parent then makes a job of it, which says what has happened
+            hatch.refer(None)
+        else:
+            words[INDEX] = 0  # before the item is touched: see board.py
+            self._answer(self._try(call))
+        words[INDEX] = -1
+        words[JOB] = -1
+        hatch.close(errand)
+        self._door.ring()
+
+    def _try(self, call: Call) -> Outcome:
+        begin_attempt(0)
+        try:
+            item = self._hatch.item()
+        except BaseException as error:
+            return Failure(0, failures.unreadable(0, error), kind="unpicklable")
+        try:
+            return Value(call.function(item)) if call.is_plain else call.run(0, item)
+        except BaseException as error:
+            return Failure(0, error)
+
+    def _answer(self, outcome: Outcome) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # the item has forked, and this is its child: the parent process answers
+        with suppress(Exception):  # items may have closed or replaced it
+            sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
+        if isinstance(outcome, Failure):
+            self._send(None, self._record(outcome.error, outcome.attempts, outcome.kind))
+        elif type(outcome.result) not in COLUMNS or not self._hatch.write(outcome.result):
+            self._send(outcome.result)
+
+    def _send(self, result: Any, failed: FailureRecord | None = None) -> None:
+        """Write the result as a block."""
+        transport = self._door.transport
+        returns = Returns(transport.arena, self)
+        self._result = result
+        returns.results.append(result)
+        if failed is not None:
+            returns.failed[0] = failed
+        block = next(returns.take())
+        transport.arena.lend(block.region)
+        transport.introduce(block.region.segment)
+        self._hatch.refer(block.region)
+
+    @staticmethod
+    def _record(error: BaseException, attempts: int, kind: Kind) -> FailureRecord:
+        return FailureRecord(failures.dump_error(error), attempts, kind)
+
+    def begin(self, position: int) -> None:
+        """The result is about to be pickled: whose item it is has been published."""
+
+    def refuse(self, position: int, error: BaseException) -> FailureRecord:
+        """The failure of an item whose result cannot be pickled."""
+        unsendable = failures.unsendable(0, type(self._result).__name__, error)
+        return self._record(unsendable, 1, "unpicklable")

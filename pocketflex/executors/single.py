@@ -1,0 +1,112 @@
+"""A job of one item, which an idle worker runs as an errand; where that is not to be, it becomes a job of the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from .._engine import payload
+from .._engine.arrays import is_array
+from .._engine.blocks import COLUMNS
+from .._engine.errands import Ended, Errand, Errands, Lost, Returned
+from .._engine.home import shared_pool, surroundings
+from .._engine.job import Arrived
+from .._engine.results import ResultReader
+from .._engine.sizing import usable_cpus
+from ..options import BatchOptions
+from ..outcome import Outcomes
+from .base import Job, Run
+from .owner import crash, place_failures
+
+
+def is_single(job: Job, options: BatchOptions) -> bool:
+    """Whether a job has one item, which may take any time and does not come as an array or a chunk."""
+    items: Any = job.items
+    return (
+        type(items) in (list, tuple, range)
+        and len(items) == 1
+        and not is_array(items[0])
+        and options.timeout is None
+        and job.call.chunk is None
+    )
+
+
+class SingleRun:
+    """A job of one item under way, driven by the thread that iterates over it."""
+
+    def __init__(self, job: Job, options: BatchOptions, become: Callable[..., Run]) -> None:
+        """Get ready; `become` makes a job of the pool of it, given job, options and `crashes`.
+
+        Raises:
+            PayloadError: The callable cannot be pickled.
+        """
+        self.workers = options.max_workers or usable_cpus()
+        self._job = job
+        self._items: Any = job.items
+        self._options = options
+        self._become = become
+        self._call, self._buffers = payload.dump_callable(job.call, job.label)
+        self._errand: tuple[Errands, Errand] | None = None
+        self._run: Run | None = None  # that it has become
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stop the job from any thread."""
+        self._is_cancelled = True
+        if self._errand is not None:
+            Errands.cancel(*self._errand)
+        if self._run is not None:
+            self._run.cancel()
+
+    def __iter__(self) -> Generator[Outcomes, None, None]:
+        ended = self._run_errand()
+        if isinstance(ended, Lost):
+            yield from self._run_job(ended)
+        else:
+            yield _read(ended)
+
+    def _run_errand(self) -> Ended:
+        item = None if self._buffers else self._carry()
+        if item is None:
+            return Lost()
+        errands, errand = shared_pool().errands, Errand(surroundings(self.workers), self._call, item)
+        self._errand = errands, errand
+        if self._is_cancelled:
+            return Lost()
+        return errands.run(errand)
+
+    def _carry(self) -> list[Any] | bytes | None:
+        """The item as an errand takes it, None where a job is to carry it, or to say that it cannot be carried."""
+        item = self._items[0]
+        if type(item) in COLUMNS:
+            return [item]
+        pickler = payload.ObjectPickler()
+        try:
+            data, buffers = pickler.dump(item)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return None
+        return None if buffers or pickler.shared() else data
+
+    def _run_job(self, lost: Lost) -> Generator[Outcomes, None, None]:
+        if self._is_cancelled:
+            return
+        crashes = 0
+        if lost.code is not None:
+            crashes = 1
+            if not self._options.crash_retries:
+                failure = crash(0, crashes, lost.code)
+                yield Outcomes(0, [failure], (failure,))
+                return
+        self._run = self._become(self._job, self._options, crashes=crashes)
+        if not self._is_cancelled:
+            yield from self._run
+
+
+def _read(ended: Returned | Arrived) -> Outcomes:
+    if isinstance(ended, Returned):
+        return Outcomes(0, [ended.result])
+    results = [None]
+    failed = ResultReader(ended.record.region, ended.memory, ended.release).read(results, 0)
+    return Outcomes(0, results, place_failures(results, 0, failed))
