@@ -21,6 +21,7 @@ The files in the order of an item's life:
       failures        exceptions that are sure to load in the parent
     shm               arenas: memory without a name, written by one side and read by the other (lens)
       segments        the pieces that they are made of; exclusive is their lock
+    errands           calls of one item, handed to an idle worker without all that follows; hatch is where
     pool              joins dispatch (what is offered) and crew (who runs); one wait for all jobs
       dispatch        decisions without I/O: which block next, blame, what runs again; with pace and ranges
       intake          what workers tell, taken in
@@ -42,6 +43,7 @@ The files in the order of an item's life:
       task            a job as it sees it
       claims          one claim: runs its items, hands back what takes too long
       returns         results to bytes
+      errand          one item that was handed in by itself
     board             where a worker says which item it is at, and tells by records what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
     native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch

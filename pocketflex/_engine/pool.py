@@ -87,7 +87,7 @@ class Pool:
             OSError: There is not enough memory, or no worker can be started.
             RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
-        self._refuse_nested()
+        self._turn.refuse_nested()
         parcel = self._stock.store(*pickled) if pickled[1] else None  # to copy large buffers takes long
         job: PoolJob | None = None
         try:
@@ -165,7 +165,7 @@ class Pool:
         Raises:
             RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
-        self._refuse_nested()
+        self._turn.refuse_nested()
         self._turn.lead(lambda: job.is_due(self._dispatch))
 
     def glance(self) -> None:
@@ -226,10 +226,6 @@ class Pool:
             member.hatch.notice()
         self._deadlines.enforce()
         self._retired.enforce()
-
-    def _refuse_nested(self) -> None:
-        if self._turn.is_mine:
-            raise RuntimeError("the pool is in use by this thread, below the code that called it")
 
     def _patience(self) -> float:
         return min(self._deadlines.patience(), self._retired.patience())

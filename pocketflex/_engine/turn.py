@@ -94,6 +94,11 @@ class Turn:
         """
         return self._leader == threading.get_ident()
 
+    def refuse_nested(self) -> None:
+        """Raise RuntimeError if this thread leads."""
+        if self.is_mine:
+            raise RuntimeError("the pool is in use by this thread, below the code that called it")
+
     def defer(self, action: Callable[[], None]) -> bool:
         """If this thread is already at work under the lock, leave `action` for its end and say True."""
         with self._lock:

@@ -15,7 +15,6 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.errands import Errands, Lost
-from pocketflex._engine.home import shared_pool
 from pocketflex._engine.payload import ship_by_value
 from pocketflex._engine.pool import Pool
 
@@ -99,8 +98,9 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 VALUES = [
-    0, -1, 2**62, 2**63, 10**30, True, None, 1.5, -0.0, float("inf"), "", "snow ☃", "\udc80", b"", b"\0" * 3000, "x" * 3000,
-    (1, "a"), [1, [2]], {"a": {1}}, Number(3), Point(4), 3j, range(3), "x" * 100_000, b"y" * 5_000_000, list(range(10_000)),
+    0, -1, 2**62, 2**63, 10**30, True, None, 1.5, -0.0, float("inf"), "", "snow ☃", "\udc80", b"", b"\0" * 3000,
+    "x" * 3000, (1, "a"), [1, [2]], {"a": {1}}, Number(3), Point(4), 3j, range(3), "x" * 100_000,
+    b"y" * 5_000_000, list(range(10_000)),
 ]  # fmt: skip
 
 
