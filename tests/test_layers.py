@@ -85,7 +85,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("deadlines", "stock"),
     ("retired",),
     ("intake",),
-    ("staff", "part", "errands"),
+    ("staff", "part", "errands", "standpoint"),
     ("pool",),
     ("home",),
 )

@@ -35,6 +35,7 @@ The files in the order of an item's life:
       part            which items the owner of a job runs itself
       staff           how many there are, and what their ends cost
       home            the one pool of this process: made at first use, ended at exit, dropped by a fork
+      standpoint      where its calls stand: folder, sys.path, environment
     ledger            the grains that may be claimed, and whose they are
     transport         the messages; socket_transport and packets carry them
     spawner           the process that forks, kills and reaps; launch starts it, nursery is what runs in it,

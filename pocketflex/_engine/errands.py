@@ -37,7 +37,7 @@ class Errand:
     """A call of one item.
 
     Attributes:
-        surroundings: Where the caller stands, from `home.surroundings`.
+        surroundings: Where the caller stands, from `standpoint.surroundings`.
         call: The pickle of what is called.
         item: The item: alone in a list if it is of a type that columns have, or its pickle.
         is_cancelled: Whether its owner is to give it up.

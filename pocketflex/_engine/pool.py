@@ -79,7 +79,7 @@ class Pool:
 
         Args:
             limits: What the job allows.
-            surroundings: Where its caller stands, from `home.surroundings`.
+            surroundings: Where its caller stands, from `standpoint.surroundings`.
             pickled: Its callable, from `payload.dump_callable`.
             timeout: Seconds that an item may take, None for any time.
 

@@ -31,18 +31,25 @@ def find_executor(wanted: Any) -> Executor:
     """
     if not isinstance(wanted, str):
         return cast(Executor, wanted)
+    if wanted == "processes":
+        return _processes()
     location = _TABLE.get(wanted) or _installed(wanted)
     if location is None:
         raise OptionError(f"executor={wanted!r}: it must be one of {', '.join(map(repr, _TABLE))}")
-    if wanted == "processes" and sys.platform != "linux":
+    return _factory(location)()
+
+
+@cache
+def _processes() -> Executor:
+    """The one executor of worker processes; it has no state of its own."""
+    if sys.platform != "linux":
         raise BackendUnavailableError(
             f"worker processes need Linux (this is {sys.platform}); pass executor='threads' or 'serial'"
         )
-    if wanted == "processes":
-        from .._engine.home import prepare  # late, as it needs Linux
+    from .._engine.home import prepare  # late, as it needs Linux
 
-        prepare()  # before the import of all that it needs here: the other process imports the same meanwhile
-    return _factory(location)()
+    prepare()  # before the import of all that it needs here: the other process imports the same meanwhile
+    return _factory(_TABLE["processes"])()
 
 
 @cache

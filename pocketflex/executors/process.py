@@ -12,11 +12,12 @@ from collections.abc import Generator
 
 from .._engine import payload
 from .._engine.board import MAX_WORKERS
-from .._engine.home import shared_pool, surroundings
+from .._engine.home import shared_pool
 from .._engine.ranges import Limits
 from .._engine.role import is_worker
 from .._engine.sizing import usable_cpus
 from .._engine.source import Source
+from .._engine.standpoint import surroundings
 from ..errors import OptionError
 from ..options import BatchOptions
 from ..outcome import Outcomes

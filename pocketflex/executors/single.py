@@ -9,10 +9,11 @@ from .._engine import payload
 from .._engine.arrays import is_array
 from .._engine.blocks import COLUMNS
 from .._engine.errands import Ended, Errand, Errands, Lost, Returned
-from .._engine.home import shared_pool, surroundings
+from .._engine.home import shared_pool
 from .._engine.job import Arrived
 from .._engine.results import ResultReader
 from .._engine.sizing import usable_cpus
+from .._engine.standpoint import surroundings
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job, Run
