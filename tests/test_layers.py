@@ -75,6 +75,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("reading", "returns", "socket_transport", "loading"),
     ("items", "results"),
     ("task",),
+    ("telling",),
     ("claims",),
     ("worker",),
     ("nursery",),
