@@ -70,21 +70,19 @@ def test_the_bound_is_reached_and_never_passed(items: Any, expected: int, option
 
 @pytest.mark.parametrize("model", [run_async_batch, run_async])
 def test_one_after_another_is_one_at_a_time(model: Any) -> None:
-    running = 0
+    seen: list[tuple[str, int]] = []
 
     class OneByOne(AsyncBatchNode):
         def prep(self, shared: Any) -> Any:
             return range(5)
 
-        async def exec_item_async(self, item: int) -> int:
-            nonlocal running
-            running += 1
-            assert running == 1
+        async def exec_item_async(self, item: int) -> None:
+            seen.append(("begins", item))
             await asyncio.sleep(0)
-            running -= 1
-            return item
+            seen.append(("ends", item))
 
     asyncio.run(model(OneByOne()))
+    assert seen == [(what, item) for item in range(5) for what in ("begins", "ends")]
 
 
 def test_results_are_in_input_order_whatever_ends_first() -> None:

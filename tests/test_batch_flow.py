@@ -176,24 +176,33 @@ def test_a_flow_that_follows_is_not_carried_and_still_runs() -> None:
 
 
 class Waits(AsyncNode):
-    def __init__(self, started: list[int], gate: asyncio.Event, full: int) -> None:
+    """Runs that end only once `full` of them have begun; each run has a copy of the node, which shares these lists."""
+
+    def __init__(self, full: int) -> None:
         super().__init__()
-        self.started, self.gate, self.full = started, gate, full
+        self.under_way: list[int] = []
+        self.counts: list[int] = []
+        self.full, self.gate = full, asyncio.Event()
 
     async def exec_async(self, prep_result: Any) -> int:
-        self.started.append(self.params["n"])
-        if len(self.started) == self.full:
+        number = int(self.params["n"])
+        self.under_way.append(number)
+        self.counts.append(len(self.under_way))
+        if len(self.under_way) == self.full:
             self.gate.set()
         await self.gate.wait()
-        return int(self.params["n"])
+        await asyncio.sleep(0)  # one too many would begin now
+        self.under_way.remove(number)
+        return number
 
 
 def test_async_parallel_runs_are_at_once_and_bounded() -> None:
     async def main() -> None:
-        started: list[int] = []
-        flow = AsyncParallelRuns(start=Waits(started, asyncio.Event(), full=3))
+        node = Waits(full=3)
+        flow = AsyncParallelRuns(start=node)
         shared = await run_async(flow, {"params": [{"n": n} for n in range(9)]}, max_concurrency=3)
         assert shared["results"] == list(range(9))
+        assert max(node.counts) == 3
 
     asyncio.run(main())
 

@@ -73,6 +73,7 @@ def test_the_type_marker_is_shipped() -> None:
 
 def test_every_error_is_a_pocketflex_error_and_a_builtin_one() -> None:
     errors = [value for name in pf.__all__ if inspect.isclass(value := getattr(pf, name)) and name.endswith("Error")]
+    assert pf.PocketflexError in errors
     for error in errors:
         assert issubclass(error, pf.PocketflexError)
         assert error is pf.PocketflexError or len(error.__bases__) == 2

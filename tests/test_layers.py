@@ -76,6 +76,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("reading", "returns", "socket_transport", "loading"),
     ("items", "results"),
     ("task",),
+    ("telling",),
     ("claims", "errand"),
     ("worker",),
     ("nursery",),

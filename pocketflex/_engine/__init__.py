@@ -43,6 +43,7 @@ The files in the order of an item's life:
     worker            claims, rests, obeys; loading gives it the callable
       task            a job as it sees it
       claims          one claim: runs its items, hands back what takes too long
+      telling         what became of its items, kept until it is told
       returns         results to bytes
       errand          one item that was handed in by itself
     board             where a worker says which item it is at, and tells by records what is done

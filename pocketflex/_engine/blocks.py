@@ -101,7 +101,7 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
     if are_alike(items):
         count = max(1, min(len(items), limit // max(items[0].nbytes, 1)))
         grains = [stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
-        return write_grains(arena, grains, _note_form(items[0]))
+        return write_grains(arena, grains, note_form(items[0]))
     return _write_mixed(arena, items, grain, limit)
 
 
@@ -156,7 +156,7 @@ def _write_rows(arena: Arena, rows: Any, grain: int, limit: int) -> Block:
     count = max(1, min(len(rows), limit // max(rows.nbytes // len(rows), 1)))
     parts = [rows[at : min(at + grain, count)] for at in range(0, count, grain)]
     grains = [Grain(Form.ROWS, ((0, part),), part.nbytes, len(part)) for part in parts]
-    return write_grains(arena, grains, _note_form(rows), is_dense=True)
+    return write_grains(arena, grains, note_form(rows), is_dense=True)
 
 
 def _refer(arena: Arena, rows: Any, grain: int, segment: Segment, offset: int) -> Block:
@@ -167,15 +167,20 @@ def _refer(arena: Arena, rows: Any, grain: int, segment: Segment, offset: int) -
         length = min(grain, len(rows) - start)
         table.extend((Form.SHARED, offset + start * row, length * row, length))
     notes = pickle.dumps((rows.dtype, rows.shape, False, number))
-    notes_at = 8 * (HEADER + len(table))
-    region = arena.allocate(notes_at + len(notes))
-    view = arena.view(region)
+    return Block(begin_block(arena, table, notes, 8 * (HEADER + len(table)) + len(notes)), len(rows), (number,))
+
+
+def begin_block(arena: Arena, table: array[int], notes: bytes, nbytes: int) -> Region:
+    """Memory for a block of so many bytes, in which all that comes before its grains is written."""
+    region = arena.allocate(nbytes)
+    view, notes_at = arena.view(region), 8 * (HEADER + len(table))
     write_head(view, table, notes_at, len(notes))
     view[notes_at : notes_at + len(notes)] = notes
-    return Block(region, len(rows), (number,))
+    return region
 
 
-def _note_form(array: Any) -> bytes:
+def note_form(array: Any) -> bytes:
+    """The notes of a block of rows of an ndarray, or of ndarrays like it."""
     return pickle.dumps((array.dtype, array.shape, bool(array.flags.writeable)))
 
 
@@ -203,17 +208,13 @@ def write_grains(arena: Arena, grains: Sequence[Grain], notes: bytes, *, is_dens
         OSError: There is not enough memory.
     """
     at = round_up(8 * (HEADER + ENTRY * len(grains)) + len(notes))
-    table, places = array("q"), []
+    table = array("q")
     for grain in grains:
         table.extend((grain.form, at, grain.nbytes, grain.length))
-        places.append(at)
         at = at + grain.nbytes if is_dense else round_up(at + grain.nbytes)
-    region = arena.allocate(at)
+    region = begin_block(arena, table, notes, at)
     view = arena.view(region)
-    notes_at = 8 * (HEADER + len(table))
-    write_head(view, table, notes_at, len(notes))
-    view[notes_at : notes_at + len(notes)] = notes
-    for place, grain in zip(places, grains, strict=True):
+    for place, grain in zip(table[1::ENTRY], grains, strict=True):
         for offset, part in grain.parts:
             _copy(view, place + offset, part)
     return Block(region, sum(grain.length for grain in grains))
@@ -243,7 +244,7 @@ def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, Failur
         OSError: There is not enough memory.
     """
     if not failed and are_alike(results):
-        return write_grains(arena, [stack(results)], _note_form(results[0]))
+        return write_grains(arena, [stack(results)], note_form(results[0]))
     pickler = payload.ObjectPickler(gives_back=True)
     made = Table(pickler, results).fill_watched(failed, watch)
     return write_grains(arena, [made], pickler.shared())

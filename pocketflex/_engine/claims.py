@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from array import array
 from collections.abc import Iterator
@@ -10,26 +9,21 @@ from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any
 
-from ..outcome import Failure, Kind, Outcome, Outcomes, Value
+from ..outcome import Failure, Outcomes, Value
 from ..retry import begin_attempt
 from . import failures, native
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
-from .failures import FailureRecord
 from .fetching import FetchError
 from .items import ItemReader
 from .ledger import Claim
 from .pace import BUDGET
 from .ranges import Span
 from .reading import Column
-from .returns import Returns, size_of
 from .task import Office, Task
+from .telling import Telling
 
-_FLUSH = 0.045  # seconds; telling costs up to 0.1 ms, and a claim that lasts as planned tells once, at its end
 _LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
 _MOST_UNWATCHED = 64  # ... but never more items than this, as they may turn out dearer than the last ones
-_PACK = 256  # results that are worth a column
-_LARGE = 1 << 12  # bytes; so many results above this are sent at a time ...
-_MOST_BYTES = 2 << 20  # ... that they take so many bytes: they are copied while they are in a cache
 
 
 class ClaimRun:
@@ -42,12 +36,12 @@ class ClaimRun:
         self._reader = reader
         self._words = desk.words
         self._span: Span = claim.entry.span(claim.first, claim.grains)
-        self._returns = Returns(desk.transport.arena, self)
-        self._begun = self._told_at = monotonic()
+        self._telling = Telling(desk, task, claim, reader)
+        self._returns = self._telling.returns
+        self._begun = monotonic()
         self._is_over = False  # whether the rest of the claim is not to be run here
-        self._pid = os.getpid()
         self.is_held = False  # whether the parent has been told that the user's code still refers to the block
-        self._sent = self._next = self._span.start  # index of the first item that has not been told, run
+        self._next = self._span.start  # index of the first item that has not been run
 
     def run(self) -> None:
         """Run the items and tell their outcomes; hand back what is not run."""
@@ -60,7 +54,7 @@ class ClaimRun:
             is_unreadable = True
         with suppress(Exception):  # items may have closed or replaced it
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
-        self._flush(is_last=True)
+        self.is_held = self._telling.flush(is_last=True)
         if self._next > self._span.start:
             self._task.pace.measure(self._next - self._span.start, monotonic() - self._begun)
         if self._next < self._span.stop:
@@ -103,8 +97,7 @@ class ClaimRun:
         count = len(items) if isinstance(items, list) else items[-1]
         while at < count:
             error, state = None, array("q", (at, 0, 0, 0))
-            until = int((self._told_at + _FLUSH) * 1e9)
-            stop = count if task.large == 0 else min(count, at + max(1, _MOST_BYTES // task.large))
+            until, stop = self._telling.due, min(count, at + self._telling.room)
             room, offset = returns.room()
             try:
                 native.call_each(
@@ -115,10 +108,10 @@ class ClaimRun:
             at, *packed = state
             returns.keep(*packed)
             if error is not None:
-                self._fail(error)
+                self._telling.fail(error)
                 at += 1
             self._next = first + at
-            is_due = self._are_many() or at < count or monotonic_ns() > until
+            is_due = self._telling.are_many() or at < count or monotonic_ns() > until
             if is_due and self._next < self._span.stop:  # behind the last item `run` tells, with what is held
                 self._is_over = not self._may_go_on()
             if self._is_over:
@@ -149,15 +142,15 @@ class ClaimRun:
         except FetchError:
             raise
         except BaseException as error:
-            self._fail(failures.unreadable(index, error), 1, "unpicklable")
+            self._telling.fail(failures.unreadable(index, error), 1, "unpicklable")
             return
         try:
             if task.call.is_plain and task.timeout is None:
                 self._returns.results.append(task.call.function(item))
             else:
-                self._keep(task.call.run(index, item, task.timeout))
+                self._telling.keep(task.call.run(index, item, task.timeout))
         except BaseException as error:
-            self._fail(error)
+            self._telling.fail(error)
 
     def _run_chunk(self) -> None:
         start, count = self._span.start, self._span.stop - self._span.start
@@ -172,31 +165,17 @@ class ClaimRun:
             outcomes = Outcomes.gather(start, [Failure(start + at, error) for at in range(count)])
         failures = {failure.index: failure for failure in outcomes.failures}
         for index, result in enumerate(outcomes.results, start):
-            self._keep(failures.get(index) or Value(result))
+            self._telling.keep(failures.get(index) or Value(result))
         self._next = self._span.stop
 
     # --- what may be done between two items -------------------------------------------------------
 
     def _may_go_on(self) -> bool:
         """Tell what there is to tell; False if the rest of the claim is not to be run here."""
-        self._end_if_forked()
         now = monotonic()
-        results = self._returns.results
-        if (len(results) >= _PACK and not self._returns.pack()) or now - self._told_at >= _FLUSH or self._are_many():
-            self._flush(is_last=False)
+        self._telling.tell_due(now)
         is_late = now - self._begun >= BUDGET and not self._task.is_fixed
         return not is_late and self._words[CANCELLED] != self._words[JOB]
-
-    def _end_if_forked(self) -> None:
-        if os.getpid() != self._pid:
-            os._exit(0)  # an item has forked, and this is its child: the parent process goes on with the claim
-
-    def _are_many(self) -> bool:
-        """Whether the results that wait take much memory."""
-        results = self._returns.results
-        size = size_of(results[-1]) if results else 0
-        self._task.large = size if size > _LARGE else 0
-        return self._task.large * len(results) >= _MOST_BYTES
 
     def _hand_back(self, is_unreadable: bool) -> None:
         """Let others run the rest; what cannot be read here, no other worker can read either."""
@@ -205,50 +184,3 @@ class ClaimRun:
             self._task.ledger.hand_back(self._claim, whole, self._desk.number)
         told, number = Told.UNREADABLE if is_unreadable else Told.NOT_RUN, self._claim.entry.number
         self._desk.tell(Record(told, self._task.job, number, rest.start, rest.stop - rest.start))
-
-    # --- outcomes -------------------------------------------------------------------------------
-
-    def _keep(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Value):
-            self._returns.results.append(outcome.result)
-        else:
-            self._fail(outcome.error, outcome.attempts, outcome.kind)
-
-    def _fail(self, error: BaseException, attempts: int = 1, kind: Kind = "exception") -> None:
-        returns = self._returns
-        returns.failed[len(returns.results)] = FailureRecord(failures.dump_error(error), attempts, kind)
-        returns.results.append(None)
-
-    def _flush(self, *, is_last: bool) -> None:
-        """Tell the outcomes so far."""
-        self._end_if_forked()
-        now, items = monotonic(), len(self._returns)
-        each = int((now - self._told_at) * 1e9 / items) if items else 0
-        blocks = list(self._returns.take())
-        is_held = self.is_held = is_last and self._reader.is_held()
-        self._words[INDEX] = -1  # to tell may take long, and is no item's time
-        if is_last:  # nothing more is run, which whoever reads the last record relies on
-            self._words[JOB] = -1
-        job, number, arena = self._task.job, self._claim.entry.number, self._desk.transport.arena
-        for at, block in enumerate(blocks):
-            region, held = block.region, is_held and at == len(blocks) - 1
-            arena.lend(region)
-            self._desk.tell(
-                Record(Told.OUTCOMES, job, number, self._sent, block.length, *region[:3],
-                       each * block.length, held, region.is_alone)
-            )  # fmt: skip
-            self._sent += block.length
-        if is_held and not blocks:
-            self._desk.tell(Record(Told.OUTCOMES, job, number, self._sent, is_held=1))
-        self._told_at = monotonic()
-
-    def begin(self, position: int) -> None:
-        """Publish whose result is about to be pickled."""
-        if self._task.timeout is not None:
-            self._words[BEGAN] = monotonic_ns()
-        self._words[INDEX] = self._sent + self._returns.packed + position
-
-    def refuse(self, position: int, error: BaseException) -> FailureRecord:
-        """The failure of an item whose result cannot be pickled."""
-        index, kind = self._sent + self._returns.packed + position, type(self._returns.results[position]).__name__
-        return FailureRecord(failures.dump_error(failures.unsendable(index, kind, error)), 1, "unpicklable")

@@ -70,9 +70,6 @@ class Crew:
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
 
-    def __getitem__(self, slot: int) -> Member:
-        return self._members[slot]
-
     def hire(self) -> Member:
         """Ask for a new worker; it can be written to at once. Starts the spawner if there is none.
 

@@ -22,10 +22,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .pace import Pace
-from .ranges import Blame, Limits, Lot, Plan, Running, Span
+from .ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Lot, Plan, Running, Span
 
-MOST_GRAINS = 64  # in a block: as many owners as its entry in the ledger has
-MOST_LOTS = 64  # blocks of a job at a time: as many entries as its ledger has
 _SHARES = 4  # claims that a block is made for: of less, much would be remainders
 _AHEAD = 2  # claims for each worker that wait unclaimed
 _ABSENCE = 1.0  # seconds that the owner may be in an item: its workers fill the board with records in two or three

@@ -21,8 +21,9 @@ from typing import Any
 
 from . import native, shared
 from .arrays import are_alike, has_plain_rows, is_array
-from .blocks import ENTRY, HEADER, Block, write_head
+from .blocks import ENTRY, HEADER, Block, begin_block, note_form
 from .grains import Form
+from .segments import round_up
 from .shm import Arena
 from .source import Taken
 
@@ -56,42 +57,34 @@ def _refer_rows(arena: Arena, rows: Any, grain: int) -> Block | None:
     if not is_fit or shared.find(rows):  # what is in shared memory is read in place
         return None
     parts = [rows[at : at + grain] for at in range(0, len(rows), grain)]
-    places = array("q", bytes(16 * len(parts)))
-    native.locate(parts, places, 0)
-    notes = pickle.dumps((rows.dtype, rows.shape, bool(rows.flags.writeable)))
-    return _write(arena, Form.FETCHED_ROWS, [(1, len(part)) for part in parts], places, notes, rows)
+    return _write(arena, Form.FETCHED_ROWS, parts, [(1, len(part)) for part in parts], note_form(rows), rows)
 
 
 def _refer_list(arena: Arena, items: list[Any], grain: int) -> Block | None:
-    first = items[0]
-    if type(first) is bytes:
+    if type(items[0]) is bytes:
         form, notes = Form.FETCHED_BYTES, b""
         is_fit = all(type(item) is bytes and len(item) >= _LEAST for item in items)
     else:
         is_fit = are_alike(items)
-        form, notes = Form.FETCHED_ARRAYS, pickle.dumps((first.dtype, first.shape, True)) if is_fit else b""
+        form, notes = Form.FETCHED_ARRAYS, note_form(items[0]) if is_fit else b""
     if not is_fit:
         return None
-    places = array("q", bytes(16 * len(items)))
-    native.locate(items, places, 0)
     counts = [min(grain, len(items) - at) for at in range(0, len(items), grain)]
-    return _write(arena, form, [(count, count) for count in counts], places, notes, items)
+    return _write(arena, form, items, [(count, count) for count in counts], notes, items)
 
 
 def _write(
-    arena: Arena, form: Form, grains: list[tuple[int, int]], places: array[int], notes: bytes, keeps: Any
+    arena: Arena, form: Form, pieces: list[Any], grains: list[tuple[int, int]], notes: bytes, keeps: Any
 ) -> Block:
-    """A block of grains, each so many places and so many items."""
-    at = 8 * (HEADER + ENTRY * len(grains))
-    notes_at, table = at + 8 * len(places), array("q")
+    """A block of grains, each so many pieces of memory and so many items."""
+    places, table = array("q", bytes(16 * len(pieces))), array("q")
+    native.locate(pieces, places, 0)
+    first = at = round_up(8 * (HEADER + ENTRY * len(grains)) + len(notes))
     for count, length in grains:
         table.extend((form, at, 16 * count, length))
         at += 16 * count
-    region = arena.allocate(notes_at + len(notes))
-    view = arena.view(region)
-    write_head(view, table, notes_at, len(notes))
-    view[notes_at - 8 * len(places) : notes_at] = memoryview(places).cast("B")
-    view[notes_at : notes_at + len(notes)] = notes
+    region = begin_block(arena, table, notes, at)
+    arena.view(region)[first:at] = memoryview(places).cast("B")
     return Block(region, sum(length for _, length in grains), keeps=keeps)
 
 

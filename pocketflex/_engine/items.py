@@ -34,7 +34,7 @@ class ItemReader(Reader):
     def cuts(self, grain: int) -> Iterator[tuple[int, int]]:
         """The pieces in which a grain is best run: where each begins and ends, by position."""
         place = self._places[grain]
-        if place.form >= Form.FETCHED_ROWS:
+        if place.is_fetched:
             return self._fetcher.cuts(place.form, self._where(place), place.length)
         return iter(((0, place.length),))
 
@@ -47,7 +47,7 @@ class ItemReader(Reader):
         place = self._places[grain]
         if place.form < Form.MARSHAL:
             return self._column(place)
-        return self._fetch(place, first, stop) if place.form >= Form.FETCHED_ROWS else list(self.items(grain))
+        return self._fetch(place, first, stop) if place.is_fetched else list(self.items(grain))
 
     def one_by_one(self, grain: int, first: int, stop: int) -> Iterator[Any]:
         """Items of a grain in the parent's memory, each read when it is asked for, also after one that cannot be."""
@@ -74,7 +74,7 @@ class ItemReader(Reader):
             return scalars
         if place.form == Form.PICKLED:
             return map(self._entries(place, self._buffer).load, range(place.length))
-        if place.form >= Form.FETCHED_ROWS:
+        if place.is_fetched:
             return self.one_by_one(grain, 0, place.length)
         return list(self._array(place, place.length, place.nbytes))
 

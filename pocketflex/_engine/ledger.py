@@ -10,13 +10,12 @@ from array import array
 from typing import NamedTuple
 
 from . import native
-from .ranges import Span
+from .ranges import MOST_LOTS, Span
 from .segments import Region
 
 _CLOSED, _PUBLISHED, _CLAIMED, _TOTAL, _WORKERS = range(1, 6)
-_ENTRIES, _ENTRY, _ALL = 8, 8, 64
-_WORDS = 520 + 64 * 64
-NBYTES = 8 * _WORDS
+_ENTRIES, _ENTRY = 8, 8
+NBYTES = 8 * native.LEDGER_WORDS
 _UNKNOWN = -1
 
 
@@ -71,7 +70,7 @@ class Ledger:
         """Use the words in `view`; `lock` is the descriptor that pure Python locks."""
         self._words = view[:NBYTES].cast("q")
         self._lock = lock
-        self._free = list(range(_ALL))
+        self._free = list(range(MOST_LOTS))
         self._positions: dict[int, int] = {}  # number of a block -> its entry
         self._withdrawn = 0  # items that the owner of the job has run itself, without publishing them
 
@@ -84,7 +83,7 @@ class Ledger:
 
     def begin(self, workers: int, length: int | None) -> None:
         """Begin once more, when no worker reads anything of the job before; what that has published is nobody's."""
-        self._free, self._positions, self._withdrawn = list(range(_ALL)), {}, 0
+        self._free, self._positions, self._withdrawn = list(range(MOST_LOTS)), {}, 0
         self._words[:_ENTRIES] = array("q", (0, 0, 0, 0, _UNKNOWN if length is None else length, workers, 0, 0))
 
     def publish(self, entry: Entry) -> None:

@@ -23,10 +23,6 @@ class Lens:
         """The mapping of a segment."""
         return self._segments[segment].map
 
-    def view(self, region: Region) -> memoryview:
-        """The bytes of a region."""
-        return memoryview(self.source(region.segment))[region.offset : region.offset + region.nbytes]
-
     def private(self, region: Region) -> mmap.mmap:
         """A copy-on-write mapping of a region that is alone: memory is shared until it is written to."""
         return mmap.mmap(self._segments[region.segment].fd, region.nbytes, flags=mmap.MAP_PRIVATE)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+MOST_GRAINS = 64  # in a block: as many owners as its entry in the ledger has
+MOST_LOTS = 64  # blocks of a job at a time: as many entries as its ledger has
+
 
 class Span(NamedTuple):
     """Items from `start` up to but not including `stop`."""

@@ -23,6 +23,11 @@ class Place(NamedTuple):
     nbytes: int
     length: int
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it says only where in the parent's memory its items are."""
+        return self.form >= Form.FETCHED_ROWS
+
 
 class Reader:
     """What items and results have in common."""

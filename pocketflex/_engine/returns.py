@@ -11,12 +11,12 @@ from .arrays import is_array
 from .blocks import COLUMNS, ENTRY, HEADER, Block, encode_results, write_head
 from .failures import FailureRecord
 from .grains import Watch
+from .ranges import MOST_GRAINS
 from .segments import Region
 from .shm import Arena
 
-_MOST_GRAINS = 64
 _ROOM = 1 << 20  # bytes of columns in a block: fits an L2 cache
-_FIRST = 8 * (HEADER + ENTRY * _MOST_GRAINS)
+_FIRST = 8 * (HEADER + ENTRY * MOST_GRAINS)
 
 
 class Returns:
@@ -119,7 +119,7 @@ class _Columns:
         return (self._view, self._at) if self._has_region() and not self._is_full() else (None, 0)
 
     def _is_full(self) -> bool:
-        return len(self._table) == ENTRY * _MOST_GRAINS
+        return len(self._table) == ENTRY * MOST_GRAINS
 
     def _has_region(self, nbytes: int = _ROOM) -> bool:
         if self._region is not None and not self.count and nbytes > self._region.nbytes - _FIRST:

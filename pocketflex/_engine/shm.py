@@ -10,9 +10,9 @@ when the reader is done with it. Pages stay warm that way: to touch a page of sh
 first time costs more than to fill it again (1 ms per MB against 0.03).
 
     writer                                   reader
-    Arena.allocate -> Region  ------------>  Lens.view(region)
+    Arena.allocate -> Region  ------------>  Lens.source(region.segment)
     Arena.free(region)                       (the writer knows by itself that the reader is done)
-    Arena.lend(region)        ------------>  Lens.view(region)
+    Arena.lend(region)        ------------>  Lens.source(region.segment)
     (looks when it needs room)     word = 0  Lens.release(region), once nothing refers to the view
 
 A region that is lent begins with a word that is 1, and 0 again after its release. That is one aligned

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pocketflex._engine import claims, failures
+from pocketflex._engine import claims, failures, telling
 from pocketflex._engine.blocks import encode_items
 from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Slot, Told
 from pocketflex._engine.claims import ClaimRun
@@ -159,13 +159,14 @@ def desk() -> Iterator[FakeDesk]:
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine too, a claim is not interrupted unless the test says so."""
     monkeypatch.setattr(claims, "BUDGET", 1e6)
-    monkeypatch.setattr(claims, "_FLUSH", 1e6)
+    monkeypatch.setattr(telling, "_FLUSH", 1e6)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(claims, "monotonic", clock)
+    monkeypatch.setattr(telling, "monotonic", clock)
     return clock
 
 
@@ -352,7 +353,7 @@ def test_after_its_budget_the_rest_of_a_claim_is_handed_back(
     desk: FakeDesk, clock: Clock, monkeypatch: pytest.MonkeyPatch, grain: int, options: Any, timeout: float | None
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 3.0)
-    monkeypatch.setattr(claims, "_FLUSH", 3.0)
+    monkeypatch.setattr(telling, "_FLUSH", 3.0)
     monkeypatch.setattr(claims, "_LOOK", -1.0)  # look at the clock after every item
     desk.publish(list(range(20)), grain)
     desk.run(desk.task(Call(clock.costing(1.0), **options), timeout))
@@ -416,7 +417,7 @@ def test_the_end_of_another_job_is_none_of_this_ones_business(desk: FakeDesk) ->
 def test_the_result_of_a_slow_item_does_not_wait_for_its_neighbours(
     desk: FakeDesk, clock: Clock, monkeypatch: pytest.MonkeyPatch, items: list[Any], options: Any, timeout: float | None
 ) -> None:
-    monkeypatch.setattr(claims, "_FLUSH", 3.0)
+    monkeypatch.setattr(telling, "_FLUSH", 3.0)
     known: list[int] = []
     slow = clock.costing(10.0)
 
@@ -485,7 +486,7 @@ def test_a_block_is_held_also_where_nothing_is_left_to_be_told(
     desk: FakeDesk, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0.5)
-    monkeypatch.setattr(claims, "_FLUSH", 0.5)
+    monkeypatch.setattr(telling, "_FLUSH", 0.5)
     kept: list[Any] = []
 
     def work(item: Any) -> None:
@@ -591,26 +592,27 @@ def test_the_board_names_the_item_whose_result_is_pickled(desk: FakeDesk, watche
 def test_a_deadline_is_never_seen_early(desk: FakeDesk, items: Any, chunk: Any) -> None:
     """A worker that was idle for long has an old time on its board: it must not stand there with a new item."""
     wrong: list[tuple[int, int]] = []
+    words = desk.words
 
     class Words:
         """The board as its reader sees it after each store."""
 
         def __getitem__(self, at: Any) -> Any:
-            return desk.words[at]
+            return words[at]
 
         def __setitem__(self, at: Any, value: Any) -> None:
-            desk.words[at] = value
-            if at == INDEX and value >= 0 and desk.words[BEGAN] == 1:
-                wrong.append((value, desk.words[BEGAN]))
+            words[at] = value
+            if at == INDEX and value >= 0 and words[BEGAN] == 1:
+                wrong.append((value, words[BEGAN]))
 
     desk.publish(items, 1)
-    desk.words[BEGAN], desk.words[JOB] = 1, JOB_NUMBER  # ns since the machine was started
+    words[BEGAN], words[JOB] = 1, JOB_NUMBER  # ns since the machine was started
     claim = desk.ledger.claim(WORKER, PLENTY)
     assert claim is not None
     task = desk.task(Call(double, chunk=chunk), 60.0)
-    run = ClaimRun(desk, task, claim, task.read(claim.entry, desk.transport, Fetcher(os.getpid())))
-    run._words = Words()  # type: ignore[assignment]
-    run.run()
+    desk.words = Words()  # type: ignore[assignment]
+    ClaimRun(desk, task, claim, task.read(claim.entry, desk.transport, Fetcher(os.getpid()))).run()
+    desk.words = words
     assert wrong == []
 
 

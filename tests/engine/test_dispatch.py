@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pocketflex._engine.dispatch import _AHEAD, _WINDOW, MOST_GRAINS, MOST_LOTS, Dispatch
+from pocketflex._engine.dispatch import _AHEAD, _WINDOW, Dispatch
 from pocketflex._engine.pace import TARGET
-from pocketflex._engine.ranges import Blame, Limits, Plan, Running, Span
+from pocketflex._engine.ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Plan, Running, Span
 
 NOTHING = Running(-1, -1)
 STALE = (10**9, Span(0, 5))  # a block that has gone; a ledger may still name it

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pocketflex._engine import native
 from pocketflex._engine.ledger import NBYTES, Claim, Entry, Ledger
 from pocketflex._engine.ranges import Span
 from pocketflex._engine.segments import Region
@@ -57,10 +56,6 @@ def entry(number: int, start: int = 0, length: int = 10, grain: int = 3) -> Entr
 
 def span(claim: Claim) -> Span:
     return claim.entry.span(claim.first, claim.grains)
-
-
-def test_the_length_is_the_cores() -> None:
-    assert native.LEDGER_WORDS * 8 == NBYTES
 
 
 def test_a_worker_sees_the_block_as_it_was_published(sides: Sides) -> None:

@@ -36,6 +36,11 @@ def reading(arena: Arena, *regions: Region) -> Lens:
     return lens
 
 
+def seen(lens: Lens, region: Region) -> memoryview:
+    """The bytes of a region, as its reader sees them."""
+    return memoryview(lens.source(region.segment))[region.offset : region.offset + region.nbytes]
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 700_000)), max_size=40))
 def test_regions_keep_what_was_written_until_they_are_freed(steps: list[tuple[bool, int]]) -> None:
     with an_arena() as arena:
@@ -126,8 +131,8 @@ def test_a_reader_sees_what_the_writer_wrote_and_the_other_way_round() -> None:
         region = arena.allocate(100)
         lens = reading(arena, region)
         arena.view(region)[:5] = b"hello"
-        assert lens.view(region)[:5] == b"hello"
-        lens.view(region)[:5] = b"reply"
+        assert seen(lens, region)[:5] == b"hello"
+        seen(lens, region)[:5] = b"reply"
         assert arena.view(region)[:5] == b"reply"
 
 
@@ -159,7 +164,7 @@ def test_to_forget_a_shared_segment_keeps_it_mapped() -> None:
         region = arena.allocate(10)
         lens = reading(arena, region)
         lens.forget(region)
-        assert len(lens.view(region)) == region.nbytes
+        assert len(seen(lens, region)) == region.nbytes
 
 
 def test_freeing_takes_no_lock() -> None:
@@ -334,7 +339,7 @@ def test_memory_that_is_still_read_stays_until_it_is_forgotten() -> None:
         arena.view(region)[:5] = b"hello"
         lens = reading(arena, region)
         arena.free(region)
-        assert lens.view(region)[:5] == b"hello"
+        assert seen(lens, region)[:5] == b"hello"
         lens.forget(region.segment)
 
 

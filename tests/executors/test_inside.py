@@ -138,7 +138,19 @@ def test_many_tiny_items_come_back_in_order(make: Callable[[Any], Any], max_work
     assert found == list(range(1, 200_001))
 
 
-def test_the_results_of_both_come_in_one_array() -> None:
+def test_the_results_of_both_come_in_one_array(tmp_path: Path) -> None:
+    wait = meet(tmp_path)
+
+    def work(item: int) -> int:
+        wait(item)
+        return os.getpid()
+
+    found = pf.parallel_map(work, [0, 1], max_workers=2, isolate=False, output="array")
+    assert isinstance(found, np.ndarray)
+    assert found.tolist().count(HERE) == 1
+
+
+def test_many_results_of_tiny_items_come_in_one_array() -> None:
     found = pf.parallel_map(lambda n: n * 0.5, range(100_000), max_workers=2, isolate=False, output="array")
     np.testing.assert_array_equal(found, np.arange(100_000) * 0.5)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import struct
 import sys
-from itertools import product
 from mmap import mmap
 from typing import Any
 
@@ -272,19 +271,41 @@ def test_text_keeps_no_copies_of_itself(core: Any) -> None:
     assert sum(map(sys.getsizeof, items)) - before < 20
 
 
-def test_the_memory_is_let_go_of_whatever_happens(core: Any) -> None:
-    for items, kind, offset in product(([1], ["\ud800"], ["x" * 100], []), (INT64, ASCII, 99), (0, 7, 64)):
-        memory = mmap(-1, 64)
-        caught = []
-        for call in (
-            lambda: core.encode(items, 0, 1, memory, offset),  # noqa: B023
-            lambda: decoded(core, kind, memory, offset, 8, 1),  # noqa: B023
-        ):
-            try:
-                call()
-            except ValueError as error:
-                caught.append(error)  # its traceback, and so every frame, stays
-        memory.close()
+@pytest.mark.parametrize(
+    ("items", "offset", "answer"),
+    [
+        ([1], 0, (INT64, 8)),
+        (["\ud800"], 0, (0, 0)),
+        (["x" * 100], 0, (-1, 0)),
+        ([1], 64, (-1, 0)),
+        ([1], 7, ValueError),
+        ([], 0, ValueError),
+    ],
+)
+def test_to_write_lets_go_of_the_memory(core: Any, items: list[Any], offset: int, answer: Any) -> None:
+    memory = mmap(-1, 64)
+    if answer is ValueError:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            core.encode(items, 0, 1, memory, offset)
+        assert caught.value.__traceback__  # so every frame that it came through stays
+    else:
+        assert core.encode(items, 0, 1, memory, offset) == answer
+    memory.close()  # a BufferError, if anything still referred to it
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset", "answer"),
+    [(INT64, 0, [0]), (ASCII, 0, ValueError), (99, 0, ValueError), (INT64, 7, ValueError), (INT64, 64, ValueError)],
+)
+def test_to_read_lets_go_of_the_memory(core: Any, kind: int, offset: int, answer: Any) -> None:
+    memory = mmap(-1, 64)
+    if answer is ValueError:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            decoded(core, kind, memory, offset, 8, 1)
+        assert caught.value.__traceback__
+    else:
+        assert decoded(core, kind, memory, offset, 8, 1) == answer
+    memory.close()
 
 
 def test_nothing_leaks(core: Any) -> None:
