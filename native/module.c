@@ -1,10 +1,9 @@
 /* pocketflex._native: what the engine cannot do, or not fast enough, in Python.
  *
  * Words, claims and columns of shared memory, the loop over a claim's items, arrays side by side, and reading the
- * parent's memory. Built against the limited API
- * of Python 3.11, so one build serves every later version. There is no state: functions and constants, nothing
- * else. Each has a twin of the same meaning in pocketflex/_engine/twin.py, and its signature in
- * pocketflex/_native.pyi. ledger.c and column.c know nothing of Python.
+ * parent's memory. Built against the limited API of Python 3.11, so one build serves every later version. There is no
+ * state: functions and constants, nothing else. Each has a twin of the same meaning in pocketflex/_engine/twin.py,
+ * and its signature in pocketflex/_native.pyi. ledger.c and column.c know nothing of Python.
  */
 #include "functions.h"
 

@@ -12,6 +12,15 @@ struct form {
     Py_buffer view; /* of the first array; its shape is all that is looked at */
 };
 
+/* NULL without an exception: it has none, and is no array. */
+static PyObject *find_dtype(PyObject *item, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr(item, name);
+    if (!found && PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Clear();
+    return found;
+}
+
 /* Whether the memory is contiguous and may be written to; the buffer is open then. */
 static bool open_array(PyObject *item, Py_buffer *view)
 {
@@ -66,8 +75,8 @@ static int are_alike(PyObject *items, PyObject *kind, PyObject *name)
     PyObject *first = PyList_Size(items) > 0 ? PyList_GetItem(items, 0) : NULL;
     if (!first || (PyObject *)Py_TYPE(first) != kind || !open_array(first, &form.view))
         return 0;
-    form.dtype = PyObject_GetAttr(first, name);
-    int is_like = form.dtype ? are_like(items, kind, name, &form) : -1;
+    form.dtype = find_dtype(first, name);
+    int is_like = form.dtype ? are_like(items, kind, name, &form) : PyErr_Occurred() ? -1 : 0;
     Py_XDECREF(form.dtype);
     PyBuffer_Release(&form.view);
     return is_like;

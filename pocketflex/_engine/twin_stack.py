@@ -14,9 +14,12 @@ def alike(items: list[Any], kind: type, /) -> bool:
     """Whether all are exactly of that type, of one dtype and shape, contiguous, and may be written to."""
     if type(items) is not list:
         raise TypeError("items must be a list, and no subclass")
-    if {*map(type, items)} != {kind} or not hasattr(kind, "flags"):
+    if {*map(type, items)} != {kind}:
         return False
-    forms = {(item.dtype, item.shape, item.flags.c_contiguous, item.flags.writeable) for item in items}
+    try:
+        forms = {(item.dtype, item.shape, item.flags.c_contiguous, item.flags.writeable) for item in items}
+    except AttributeError:  # no arrays
+        return False
     _, shape, is_contiguous, is_writable = forms.pop()
     return not forms and bool(shape) and is_contiguous and is_writable
 

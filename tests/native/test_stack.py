@@ -62,7 +62,11 @@ def test_one_of_another_form_is_found(core: Any, odd: Any, place: int) -> None:
     assert core.alike(arrays, np.ndarray) is False
 
 
-@pytest.mark.parametrize("item", [np.array(1.0), np.zeros((3, 2)).T, read_only(np.zeros(3)), b"12", 5, None], ids=repr)
+@pytest.mark.parametrize(
+    "item",
+    [np.array(1.0), np.zeros((3, 2)).T, read_only(np.zeros(3)), b"12", bytearray(8), memoryview(bytearray(8)), 5, None],
+    ids=repr,
+)
 def test_one_that_is_no_plain_array_is_not_alike_to_itself(core: Any, item: Any) -> None:
     assert core.alike([item, item], np.ndarray) is False
     assert core.alike([item], type(item)) is False
@@ -107,6 +111,7 @@ def test_nothing_leaks(core: Any) -> None:
     def exercise() -> None:
         core.alike(arrays, np.ndarray)
         core.alike([*arrays, np.zeros(4), None], np.ndarray)
+        core.alike([bytearray(8)] * 2, bytearray)
         core.stack(arrays, bytearray(48), 0)
         with pytest.raises(ValueError, match="no room"):
             core.stack(arrays, bytearray(40), 0)
