@@ -29,4 +29,8 @@ FUNCTION(fetch_admit);
 FUNCTION(fetch_fetch);
 FUNCTION(fetch_bytes);
 
+/* stack.c */
+FUNCTION(stack_alike);
+FUNCTION(stack_stack);
+
 #endif

@@ -1,9 +1,9 @@
 /* pocketflex._native: what the engine cannot do, or not fast enough, in Python.
  *
- * Words, claims and columns of shared memory, the loop over a claim's items, and reading the parent's memory. Built against the limited API
- * of Python 3.11, so one build serves every later version. There is no state: functions and constants, nothing
- * else. Each has a twin of the same meaning in pocketflex/_engine/twin.py, and its signature in
- * pocketflex/_native.pyi. ledger.c and column.c know nothing of Python.
+ * Words, claims and columns of shared memory, the loop over a claim's items, arrays side by side, and reading the
+ * parent's memory. Built against the limited API of Python 3.11, so one build serves every later version. There is no
+ * state: functions and constants, nothing else. Each has a twin of the same meaning in pocketflex/_engine/twin.py,
+ * and its signature in pocketflex/_native.pyi. ledger.c and column.c know nothing of Python.
  */
 #include "functions.h"
 
@@ -37,6 +37,9 @@ static PyMethodDef FUNCTIONS[] = {
     ENTRY("fetch", fetch_fetch, "(pid, buffer, at, count, into, /)",
           "Read pieces of another process's memory, one behind the other."),
     ENTRY("fetch_bytes", fetch_bytes, "(pid, address, nbytes, /)", "Bytes of another process's memory."),
+    ENTRY("alike", stack_alike, "(items, kind, /)",
+          "Whether all are exactly of that type, of one dtype and shape, contiguous, and may be written to."),
+    ENTRY("stack", stack_stack, "(items, buffer, offset, /)", "Write the bytes of each item, one behind the other."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -64,13 +64,13 @@ ALLOWED: dict[str, set[str]] = {
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("role", "orders", "launch"),
-    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "arrays", "exclusive", "twin_words"),
-    ("segments", "failures", "dispatch", "source", "twin_ledger", "twin_columns", "twin_fetch"),
+    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "twin_words"),
+    ("segments", "failures", "dispatch", "twin_ledger", "twin_columns", "twin_fetch", "twin_stack"),
     ("shm", "grains", "lens"),
     ("twin",),
     ("native",),
-    ("hatch", "ledger", "shared", "spawner"),
-    ("board",),
+    ("hatch", "ledger", "shared", "spawner", "arrays"),
+    ("board", "source"),
     ("blocks", "transport"),
     ("fetching",),
     ("reading", "returns", "socket_transport", "loading"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from . import native
+
 
 def is_array(items: Any) -> bool:
     """Whether `items` is exactly an ndarray with rows."""
@@ -24,10 +26,8 @@ def are_alike(values: list[Any]) -> bool:
     written to are left out, as their views would be writable.
     """
     first = values[0]
-    if not is_array(first) or not has_plain_rows(first) or {*map(type, values)} != {type(first)}:
-        return False
-    forms = {(value.dtype, value.shape, value.strides, value.flags.writeable) for value in values}
-    return len(forms) == 1 and bool(first.flags.carray)
+    is_plain = is_array(first) and has_plain_rows(first) and first.flags.carray
+    return bool(is_plain) and native.alike(values, type(first))
 
 
 def copy_array(array: Any, room: memoryview, at: int) -> None:
@@ -35,16 +35,3 @@ def copy_array(array: Any, room: memoryview, at: int) -> None:
     import numpy as np
 
     np.frombuffer(room, array.dtype, array.size, at).reshape(array.shape)[...] = array
-
-
-def copy_arrays(arrays: list[Any], room: memoryview, at: int) -> None:
-    """Copy ndarrays that are alike to some bytes of `room`, one behind the other."""
-    import numpy as np
-
-    first = arrays[0]
-    if first.dtype.kind == "V":  # concatenate would leave out what is between the fields
-        arrays = [array.reshape(-1).view("u1") for array in arrays]
-        first = arrays[0]
-    if first.size:
-        flat = np.frombuffer(room, first.dtype, len(arrays) * first.size, at)
-        np.concatenate(arrays, out=flat.reshape(len(arrays) * first.shape[0], *first.shape[1:]))

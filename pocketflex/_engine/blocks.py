@@ -39,7 +39,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import native, payload, shared
-from .arrays import are_alike, copy_array, copy_arrays
+from .arrays import are_alike, copy_array
 from .failures import FailureRecord
 from .grains import Form, Grain, Table, Watch, stack
 from .segments import Region, Segment, round_up
@@ -225,7 +225,7 @@ def _copy(view: memoryview, at: int, part: Any) -> None:
         data = memoryview(part).cast("B")
         view[at : at + data.nbytes] = data
     elif isinstance(part, list):
-        copy_arrays(part, view, at)
+        native.stack(part, view, at)
     else:
         copy_array(part, view, at)
 

@@ -25,6 +25,7 @@ __all__ = [
     "IS_NATIVE",
     "LEDGER_WORDS",
     "admit",
+    "alike",
     "call_each",
     "claim",
     "decode",
@@ -38,12 +39,14 @@ __all__ = [
     "owned",
     "publish",
     "spin",
+    "stack",
     "store",
 ]
 
 IS_NATIVE: bool = _core.__name__ == "pocketflex._native"
 LEDGER_WORDS = _core.LEDGER_WORDS
 admit = _core.admit
+alike = _core.alike
 call_each = _core.call_each
 claim = _core.claim
 decode = _core.decode
@@ -57,4 +60,5 @@ locate = _core.locate
 owned = _core.owned
 publish = _core.publish
 spin = _core.spin
+stack = _core.stack
 store = _core.store

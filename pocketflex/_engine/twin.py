@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .twin_columns import LIMIT, decode, encode
 from .twin_fetch import admit, fetch, fetch_bytes, locate
 from .twin_ledger import LEDGER_WORDS, claim, hand_back, owned, publish
+from .twin_stack import alike, stack
 from .twin_words import MOST, between, fence, int64, load, open_words, signed, spin, store
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LEDGER_WORDS",
     "admit",
+    "alike",
     "call_each",
     "claim",
     "decode",
@@ -35,6 +37,7 @@ __all__ = [
     "owned",
     "publish",
     "spin",
+    "stack",
     "store",
 ]
 
