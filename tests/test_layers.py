@@ -69,7 +69,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("shm", "grains", "lens"),
     ("twin",),
     ("native",),
-    ("hatch", "ledger", "shared", "spawner", "arrays"),
+    ("hatch", "records", "ledger", "shared", "spawner", "arrays"),
     ("board", "source"),
     ("blocks", "transport"),
     ("fetching",),

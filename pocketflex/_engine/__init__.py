@@ -46,7 +46,7 @@ The files in the order of an item's life:
       telling         what became of its items, kept until it is told
       returns         results to bytes
       errand          one item that was handed in by itself
-    board             where a worker says which item it is at, and tells by records what is done
+    board             where a worker says which item it is at, and tells by records (records) what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
     native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch
     sizing            how many workers, how many threads each; role is whether this is one

@@ -28,16 +28,16 @@ In the parent's slot:
     1       workers     NEWS: differs after every record; what the parent watches before it sleeps
     2       parent      SPIN: for how many nanoseconds a worker may watch POSTED before it sleeps
 
-There are no locks: a dead worker could hold one. Every word is written with one aligned 8-byte store, and has
-one writer; only JOB of a letter has two, in turn, and NEWS has all workers, as it need only differ from
-what it was. A record is complete before HEAD says so. Whoever is about to sleep says so
-first and then looks for news once more; whoever has news writes them first and then looks whether
-the other side sleeps; a fence stands between, so at least one of them sees the other.
+There are no locks: a dead worker could hold one. Every word is written with one aligned 8-byte store, and has one
+writer; only JOB of a letter has two, in turn, and NEWS has all workers, as it need only differ from what it was. A
+record is complete before HEAD says so. Whoever is about to sleep says so first and then looks for news once more;
+whoever has news writes them first and then looks whether the other side sleeps; a fence stands between, so at least
+one of them sees the other.
 
-Tolerated races, and their worst consequence: the parent reads words 0 to 3 while the worker changes
-them. The worker writes BEGAN before INDEX and the parent reads them the other way round, so a
-deadline may be seen late, never early. Blame is taken only after the worker has ended, when its words
-no longer change. A worker sees CANCELLED late by a few items.
+Tolerated races, and their worst consequence: the parent reads words 0 to 3 while the worker changes them. The worker
+writes BEGAN before INDEX and the parent reads them the other way round, so a deadline may be seen late, never early.
+Blame is taken only after the worker has ended, when its words no longer change. A worker sees CANCELLED late by a few
+items.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import native
 from .hatch import Hatch
-from .segments import Region, Segment
+from .records import Letter, Record
+from .segments import Segment
 
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
@@ -59,67 +59,6 @@ WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
 _FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 12
 _LETTERS, _LETTER, _MAIL = 4, 4, _FIRST + _RECORDS * _RECORD
-
-
-class Told(IntEnum):
-    """What a record says."""
-
-    OUTCOMES = 1  # of these items; where NBYTES is 0 there are none
-    NOT_RUN = 2  # these items of a claim will not be run by this worker; others, perhaps, can be claimed again
-    LET_GO = 3  # nothing refers to this block any more
-    DROPPED = 4  # nothing but what every record may tell: a job of which nothing is read any more
-    UNREADABLE = 5  # as NOT_RUN, because the parent's memory cannot be read: to be sent again, as copies
-
-
-class Record(NamedTuple):
-    """What a worker tells the parent of neighbouring items of a block.
-
-    Attributes:
-        kind: A `Told`.
-        job: Number of the job.
-        block: Number of the block that the items came in.
-        start: Index of the first item.
-        length: How many items.
-        segment: Where their outcomes lie in the worker's arena: segment,
-        offset: offset,
-        nbytes: and length; 0 where there are none.
-        nanoseconds: Time spent on them.
-        is_held: Whether the user's code still refers to the block.
-        is_alone: Whether that region has a segment of its own.
-        dropped: A job that is over, and of which this worker reads nothing any more, or 0.
-    """
-
-    kind: int
-    job: int
-    block: int
-    start: int = 0
-    length: int = 0
-    segment: int = 0
-    offset: int = 0
-    nbytes: int = 0
-    nanoseconds: int = 0
-    is_held: int = 0
-    is_alone: int = 0
-    dropped: int = 0
-
-    @property
-    def stop(self) -> int:
-        """Index after the last item."""
-        return self.start + self.length
-
-    @property
-    def region(self) -> Region:
-        """Where the outcomes lie."""
-        return Region(self.segment, self.offset, self.nbytes, bool(self.is_alone))
-
-
-class Letter(NamedTuple):
-    """To a worker: take part in a job, whose sheet lies there and has so many bytes of terms."""
-
-    job: int
-    segment: int
-    offset: int
-    nbytes: int
 
 
 class Slot:
@@ -164,10 +103,15 @@ class Slot:
             native.store(self.words, TAIL, head)
         return records
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for a letter."""
+        return native.load(self.words, _MAIL + _LETTER * (self._letters % _LETTERS)) == 0
+
     def post(self, letter: Letter) -> bool:
         """Write a letter; False if there is no room."""
         at = _MAIL + _LETTER * (self._letters % _LETTERS)
-        if native.load(self.words, at):
+        if not self.has_room:
             return False
         self.words[at + 1 : at + _LETTER] = array("q", letter[1:])
         native.store(self.words, at, letter[0])

@@ -12,13 +12,14 @@ from typing import Any
 from ..outcome import Failure, Outcomes, Value
 from ..retry import begin_attempt
 from . import failures, native
-from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Told
+from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB
 from .fetching import FetchError
 from .items import ItemReader
 from .ledger import Claim
 from .pace import BUDGET
 from .ranges import Span
 from .reading import Column
+from .records import Record, Told
 from .task import Office, Task
 from .telling import Telling
 

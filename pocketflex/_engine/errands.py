@@ -19,13 +19,13 @@ from time import monotonic
 from typing import Any
 
 from ..errors import WorkerDiedError
-from .board import Record, Told
 from .crew import Crew
 from .hatch import Hatch
 from .job import Arrived, PoolJob
 from .member import Member
 from .packets import Disconnected
 from .ranges import Running
+from .records import Record, Told
 from .retired import GRACE
 from .stock import SMALL, Stock
 from .transport import Parcel

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import native
-from .board import REST, Record, Told
+from .board import REST
 from .crew import Crew
 from .dispatch import Dispatch
 from .job import Arrived, Broken, PoolJob, free
 from .member import Member
 from .packets import Disconnected
 from .ranges import Span
+from .records import Record, Told
 from .retired import Retired
 from .transport import LoadFailed
 

@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .board import Record
 from .dispatch import Dispatch
 from .ledger import Ledger
 from .lens import Lens
 from .member import Member
 from .packets import Disconnected
 from .ranges import Limits
+from .records import Record
 from .segments import Region
 from .shm import Arena
 from .transport import Forget, Load, LoadFailed, Terms
@@ -96,14 +96,14 @@ class PoolJob:
         self.call_up(arena)
 
     def call_up(self, arena: Arena, member: Member | None = None) -> None:
-        """Tell the workers of the job that have not been told: one that has just told something, or all that rest.
+        """Tell the workers of the job that have not been told: one that has just told something, or all.
 
-        One that runs an item of another job could not read it, perhaps for long, and would have to be
-        waited for at the end of this one.
+        One that runs an item of another job may not read it for long: it gets a letter, which it finds
+        between two items, if there is room for one, and no message, as many of them would overrun it.
         """
         for untold in list(self.untold):
-            is_free = not untold.is_running  # else it has a record to tell, and is told of the job then
-            if (self.blocks or self.limits.length) and (untold is member or (member is None and is_free)):
+            is_free = untold is member or not untold.is_running
+            if (self.blocks or self.limits.length) and (is_free or untold.words.has_room):
                 self.untold.remove(untold)
                 self._tell(untold, arena)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 
 from . import native
-from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, Letter, Slot
+from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, Slot
 from .hatch import Hatch
 from .packets import Disconnected
 from .ranges import Running
+from .records import Letter
 from .transport import Load, Ring, Transport
 
 

@@ -6,9 +6,9 @@ import math
 import time
 from dataclasses import dataclass
 
-from .board import Record, Told
 from .crew import Crew
 from .job import Lent, PoolJob, free
+from .records import Record, Told
 from .stock import Stock
 
 GRACE = 0.05  # seconds that workers have to leave a job that has ended before they are killed

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..retry import Call
-from .board import Record
 from .fetching import Fetcher
 from .items import ItemReader
 from .ledger import Entry, Ledger
 from .pace import Pace
+from .records import Record
 from .transport import Transport
 
 

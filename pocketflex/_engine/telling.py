@@ -8,10 +8,11 @@ from time import monotonic, monotonic_ns
 
 from ..outcome import Kind, Outcome, Value
 from . import failures
-from .board import BEGAN, INDEX, JOB, Record, Told
+from .board import BEGAN, INDEX, JOB
 from .failures import FailureRecord
 from .items import ItemReader
 from .ledger import Claim
+from .records import Record, Told
 from .returns import Returns, size_of
 from .task import Office, Task
 

@@ -21,16 +21,19 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 from . import failures, native
-from .board import ASLEEP, HEAD, JOB, NEWS, PACKETS, POSTED, REST, SPIN, TAIL, WAITS, Board, Record, Slot, Told
+from .board import ASLEEP, HEAD, JOB, NEWS, PACKETS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
 from .claims import ClaimRun
 from .errand import ErrandRun
 from .fetching import Fetcher
 from .items import ItemReader
 from .ledger import NBYTES, Ledger
 from .loading import Loader
+from .pace import TARGET
 from .packets import Disconnected
+from .records import Record, Told
 from .role import become_worker
 from .segments import Region
 from .task import Task
@@ -105,7 +108,8 @@ class Worker:
         self._loader = Loader(transport)
         self._hatch = self._desk.slot.hatch()
         self._errands = ErrandRun(self._desk, self._hatch, self._loader)
-        self._tasks: deque[Task] = deque()  # the next to be served first
+        self._tasks: deque[Task] = deque()  # the first is being served
+        self._used = 0.0  # seconds of its turn
         self._failed: list[tuple[int, Ledger]] = []  # jobs whose callable cannot be loaded, until they are over
         self._packets = 0  # what PACKETS was when the socket was last looked at
         self._has_worked = False  # since it last rested
@@ -125,12 +129,20 @@ class Worker:
                 return
 
     def _work(self) -> bool:
-        """Run one claim of the job whose turn it is; False if there is nothing to claim."""
-        for _ in range(len(self._tasks)):
-            task = self._tasks[0]
-            self._tasks.rotate(-1)
-            if task.ledger.is_open and self._run(task):
-                return True
+        """Run one claim of the job whose turn it is; False if there is nothing to claim.
+
+        Turns are of equal time, not of equally many claims: those of a short job wait for no long item in between.
+        """
+        for _ in range(len(self._tasks) + 1):
+            if self._used < TARGET and self._tasks:
+                task, begun = self._tasks[0], monotonic()
+                if task.ledger.is_open and self._run(task):
+                    self._used += monotonic() - begun
+                    return True
+            self._tasks.rotate(
+                -1
+            )  # only now: a job that has come meanwhile is behind those that wait, and before this one
+            self._used = 0.0
         return False
 
     def _run(self, task: Task) -> bool:

@@ -23,10 +23,8 @@ from pocketflex._engine.board import (
     TAIL,
     WAITS,
     Board,
-    Letter,
-    Record,
-    Told,
 )
+from pocketflex._engine.records import Letter, Record, Told
 from pocketflex._engine.segments import Region
 
 pytestmark = pytest.mark.usefixtures("either")

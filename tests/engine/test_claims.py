@@ -12,7 +12,7 @@ import pytest
 
 from pocketflex._engine import claims, failures, telling
 from pocketflex._engine.blocks import encode_items
-from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Record, Slot, Told
+from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Slot
 from pocketflex._engine.claims import ClaimRun
 from pocketflex._engine.failures import FailureRecord
 from pocketflex._engine.fetching import Fetcher
@@ -20,6 +20,7 @@ from pocketflex._engine.ledger import NBYTES, Entry, Ledger
 from pocketflex._engine.lens import Lens
 from pocketflex._engine.pace import TARGET
 from pocketflex._engine.ranges import Span
+from pocketflex._engine.records import Record, Told
 from pocketflex._engine.results import ResultReader
 from pocketflex._engine.segments import Region
 from pocketflex._engine.shm import Arena

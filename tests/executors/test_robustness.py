@@ -6,7 +6,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from subprocess import CompletedProcess
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -314,3 +316,34 @@ def test_an_exception_that_raises_when_it_is_looked_at_costs_its_item(where: str
     found = pf.parallel_map(fail, range(6), max_workers=2, on_error="collect")
     assert [n for n, result in enumerate(found) if isinstance(result, pf.Failure)] == [3]
     assert found[3].kind == "exception"
+
+
+def test_a_short_call_waits_for_no_item_that_begins_after_it(tmp_path: Path) -> None:
+    """Beside an iterator that nobody reads: its items take long, and workers go on with them."""
+    log = tmp_path / "log"
+
+    def note(what: str) -> None:
+        with open(log, "a") as file:
+            file.write(f"{os.getpid()} {what}\n")
+
+    def slow(_item: int) -> None:
+        note("slow")
+        until = monotonic() + 0.05
+        while monotonic() < until:
+            pass
+
+    def quick(_item: int) -> None:
+        note("quick")
+
+    stream = pf.parallel_imap(slow, range(60), max_workers=2)
+    next(stream)
+    waits = 0
+    for _ in range(5):
+        log.write_text("")
+        pf.parallel_map(quick, range(8), max_workers=2)
+        lines = [line.split() for line in log.read_text().splitlines()]
+        for worker in {pid for pid, _ in lines}:
+            ran = "".join(what[0] for pid, what in lines if pid == worker)
+            waits += ran.strip("s").count("s")  # items of the other call between those of this one
+    stream.close()
+    assert waits < 5  # on a busy machine a turn may end early; in turns of a claim each it would be about 30
