@@ -7,7 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -364,6 +364,62 @@ def test_the_loop_goes_on_while_a_sync_node_computes() -> None:
 
     asyncio.run(main())
     assert len(ticks) == 20
+
+
+def test_batches_leave_the_threads_of_the_loop_to_others() -> None:
+    """Many more batches than the loop has threads, none of which ends before one more thread has been had."""
+    begun: list[int] = []
+    is_over = threading.Event()
+
+    class Waits(BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [shared]
+
+        def exec_item(self, item: Any) -> bool:
+            begun.append(1)
+            if len(begun) == 50:
+                item["loop"].call_soon_threadsafe(item["all"].set)
+            return is_over.wait(20)
+
+        def post(self, shared: Any, prep_result: Any, exec_result: Any) -> Any:
+            return None, {"results": exec_result}
+
+    async def main() -> Any:
+        shared = {"loop": asyncio.get_running_loop(), "all": asyncio.Event()}
+        batches = [asyncio.create_task(run_async(Flow(start=Waits), shared)) for _ in range(50)]
+        await asyncio.wait_for(shared["all"].wait(), 20)
+        await asyncio.to_thread(is_over.set)
+        return await asyncio.gather(*batches)
+
+    assert asyncio.run(main()) == [{"results": [True]}] * 50
+
+
+class Traced:
+    """Notes in which threads it is pickled and loaded."""
+
+    threads: ClassVar[list[int]] = []
+
+    def __getstate__(self) -> Any:
+        self.threads.append(threading.get_ident())
+        return {"is": "traced"}
+
+    def __setstate__(self, state: Any) -> None:
+        self.threads.append(threading.get_ident())
+
+
+def test_what_pickles_items_and_results_never_runs_on_the_loop() -> None:
+    class Carries(BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [Traced() for _ in range(shared["items"])]
+
+        def exec_item(self, item: Any) -> Any:
+            return item
+
+    Traced.threads.clear()
+    for items in (1, 50):
+        asyncio.run(run_async_parallel_batch(Flow(start=Carries), {"items": items}, max_workers=2))
+    assert len(Traced.threads) == 2 * 51  # of each item, and of its result
+    assert threading.get_ident() not in Traced.threads
 
 
 def test_sync_phases_of_an_async_node_run_on_the_loop_and_may_be_async() -> None:

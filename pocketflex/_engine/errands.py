@@ -104,6 +104,11 @@ class Errands:
         self._here: tuple[bytes, Parcel] | None = None  # the surroundings of the last one, which the stock keeps
         self._is_closed = False
 
+    @property
+    def are_possible(self) -> bool:
+        """Whether a worker is idle and no job is under way, for all that is known without the lock."""
+        return not self._jobs and any(member.is_idle for member in list(self._crew))
+
     def run(self, errand: Errand) -> Ended:
         """Have an idle worker run an errand; `Lost` where a job is to be made of it.
 

@@ -29,6 +29,7 @@ from .segments import Region, round_up
 
 _ASKED, _ANSWERED, _HERE, _CALL, _ITEM, _RESULT, _BLOCK = 0, 1, 2, 6, 7, 9, 11
 _DATA = 16
+NBYTES = 8 * (512 - _DATA)  # for function and item
 PICKLE, BLOCK, NOTHING = 0, 0, -1  # kinds besides those of columns
 
 

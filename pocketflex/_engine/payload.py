@@ -40,9 +40,9 @@ class ObjectPickler:
     each is pickled once for all objects, in `shared`, and the pickles refer to it by number.
     """
 
-    def __init__(self, *, gives_back: bool = False) -> None:
-        """Make a pickler; `gives_back`: in a worker, for the parent."""
-        self._stream = io.BytesIO()
+    def __init__(self, stream: io.BytesIO | None = None, *, gives_back: bool = False) -> None:
+        """Make a pickler, which uses `stream`; `gives_back`: in a worker, for the parent."""
+        self._stream = stream or io.BytesIO()
         self._buffers: list[memoryview] = []
         self._pickler = _SharingPickler(self._stream, self._keep, gives_back)
 

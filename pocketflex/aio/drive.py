@@ -17,7 +17,7 @@ from ..outcome import Failure, Outcome, Value
 from ..retry import begin_attempt, current_attempt
 from ..walk import AsyncCall, Attempt, Command, ForEach, Phase, Runs, Walk, label_of
 from .batch import run_items
-from .tasks import attempt_item, in_thread
+from .tasks import attempt_item, in_thread, in_thread_apart
 
 
 async def drive(walk: Walk, setting: Setting) -> Outcome:
@@ -53,7 +53,7 @@ async def _perform(command: Command, setting: Setting) -> Outcome:
             outcome = await _capture(_await_batch, command, setting)
         case ForEach() | Runs():
             batch = ThreadedBatch(lambda: setting.batch(command))
-            outcome = await in_thread(capture, batch.results, stop=batch.cancel)
+            outcome = await in_thread_apart(capture, batch.results, stop=batch.cancel)
     return outcome
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -71,12 +72,26 @@ async def end_all(tasks: Sequence[asyncio.Future[Any]], abandon: Callable[[], ob
         raise errors[0]
 
 
-async def in_thread(function: Callable[..., Any], *args: Any, stop: Callable[[], object] = lambda: None) -> Any:
-    """Call `function` in a thread, in a copy of this context.
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call `function` in one of the loop's threads, in a copy of this context.
 
-    If this is cancelled it calls `stop`, waits until the function has ended, and raises CancelledError.
+    If this is cancelled it waits until the function has ended, and raises CancelledError.
     """
     loop = asyncio.get_running_loop()
     future = loop.run_in_executor(None, copy_context().run, function, *args)
-    await end_all([future], stop)
+    await end_all([future], lambda: None)
     return future.result()
+
+
+async def in_thread_apart(function: Callable[..., Any], *args: Any, stop: Callable[[], object]) -> Any:
+    """Call `function`, which may last for long, in a thread of its own: the loop's threads are few, and for all.
+
+    If this is cancelled it calls `stop`, waits until the function has ended, and raises CancelledError.
+    """
+    loop, executor = asyncio.get_running_loop(), ThreadPoolExecutor(1, "pocketflex-batch")
+    future = loop.run_in_executor(executor, copy_context().run, function, *args)
+    try:
+        await end_all([future], stop)
+        return future.result()
+    finally:
+        executor.shutdown(wait=future.done())  # done, its thread ends at once; else the loop is being closed

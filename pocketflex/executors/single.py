@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -9,6 +10,7 @@ from .._engine import payload
 from .._engine.arrays import is_array
 from .._engine.blocks import COLUMNS
 from .._engine.errands import Ended, Errand, Errands, Lost, Returned
+from .._engine.hatch import NBYTES as HATCH_NBYTES
 from .._engine.home import shared_pool
 from .._engine.job import Arrived
 from .._engine.results import ResultReader
@@ -67,10 +69,11 @@ class SingleRun:
             yield _read(ended)
 
     def _run_errand(self) -> Ended:
-        item = None if self._buffers else self._carry()
+        errands = shared_pool().errands
+        item = self._carry() if errands.are_possible and not self._buffers else None
         if item is None:
             return Lost()
-        errands, errand = shared_pool().errands, Errand(surroundings(self.workers), self._call, item)
+        errand = Errand(surroundings(self.workers), self._call, item)
         self._errand = errands, errand
         if self._is_cancelled:
             return Lost()
@@ -79,16 +82,7 @@ class SingleRun:
     def _carry(self) -> list[Any] | bytes | None:
         """The item as an errand takes it, None where a job is to carry it, or to say that it cannot be carried."""
         item = self._items[0]
-        if type(item) in COLUMNS:
-            return [item]
-        pickler = payload.ObjectPickler()
-        try:
-            data, buffers = pickler.dump(item)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            return None
-        return None if buffers or pickler.shared() else data
+        return [item] if type(item) in COLUMNS else _pickle_short(item)
 
     def _run_job(self, lost: Lost) -> Generator[Outcomes, None, None]:
         if self._is_cancelled:
@@ -103,6 +97,27 @@ class SingleRun:
         self._run = self._become(self._job, self._options, crashes=crashes)
         if not self._is_cancelled:
             yield from self._run
+
+
+def _pickle_short(item: Any) -> bytes | None:
+    """A pickle that stands alone and is short; None where there is none, and another way is to be found."""
+    pickler = payload.ObjectPickler(_Short())
+    try:
+        data, buffers = pickler.dump(item)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # also of the item's own: a job then says so
+        return None
+    return None if buffers or pickler.shared() else data
+
+
+class _Short(io.BytesIO):
+    """Refuses what is long, as soon as it comes: 64 KB at a time, long pieces by themselves."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > HATCH_NBYTES:
+            raise ValueError("too long for a hatch")
+        return super().write(data)
 
 
 def _read(ended: Returned | Arrived) -> Outcomes:
