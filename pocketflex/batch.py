@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from .observe.report import BatchRecord, Report
 from .options import BatchOptions
 from .outcome import OnError, Outcomes, Settlement
 from .retry import Call
+
+_ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
 class Batch:
@@ -96,12 +99,27 @@ def mapping(
     """
     if not callable(function):
         raise TypeError(f"the first argument must be a function, not {type(function).__name__} ({function!r:.60})")
+    if _is_async(function):
+        raise TypeError(
+            f"{door}: {getattr(function, '__qualname__', function)!s:.60} is async, and {door} calls plain functions: "
+            "make it the exec_item_async of an AsyncBatchNode, for run_async_parallel_batch"
+        )
     label = f"{door}({getattr(function, '__qualname__', type(function).__name__)})"
+    if items is None:  # of a node it is an empty batch, as in PocketFlow
+        raise TypeError(f"{label}: the items of a batch must be iterable, not NoneType (None)")
     job = Job(Call(function), items, label, is_streamed=is_streamed)
     resolved = BatchOptions.resolve(options)
     if is_streamed and resolved.output != "list":
         raise OptionError(f"output={resolved.output!r}: {door} yields one result after the other")
     return Batch(job, resolved)
+
+
+def _is_async(function: Any) -> bool:
+    """Whether a call gives a coroutine or an async generator, for all that is known without inspect and asyncio."""
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _ASYNC)
 
 
 def _count(run: Outcomes, record: BatchRecord, bar: Bar) -> None:

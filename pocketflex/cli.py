@@ -31,7 +31,7 @@ from .flow import Flow, reachable
 from .models import execute
 from .observe.difference import first_difference
 from .observe.report import Report
-from .observe.summary import comparison, describe, explain, first_failure, summary
+from .observe.summary import comparison, explain, summary
 from .options import BatchOptions
 from .outcome import RemoteTraceback, render_traceback
 from .statefile import check_writable, read_state, write_state
@@ -104,9 +104,7 @@ def run(given: argparse.Namespace) -> int:
     model = given.model or ("async-parallel-batch" if _is_async(flow) else "parallel-batch")
     begun = perf_counter()
     final = _execute(flow, shared, model, options, report)
-    _say(summary(report, model, perf_counter() - begun))
-    if report.failures and (failure := first_failure(final)):
-        _say(f"  the first failure is item {failure.index}: {describe(failure.error)}")
+    _say(summary(report, model, perf_counter() - begun, final))
     unheld = write_state(final, given.output) if given.output else []
     for where in unheld[:_SHOWN]:
         _say(f"pocketflex: warning: JSON cannot hold {where}: its repr was written")
@@ -128,7 +126,7 @@ def compare(given: argparse.Namespace) -> int:
             finals.append(_execute(flow, copy.deepcopy(shared), model, options, report))
         times.append(perf_counter() - begun)
     difference = first_difference(finals[0], finals[1], "shared")
-    print(comparison(models, reports, times))
+    print(comparison(models, reports, times, finals[1]))
     print(f"NOT EQUAL: the final shared states differ\n  {difference}" if difference else "equal")
     return 1 if difference or any(report.failures for report in reports) else 0
 
@@ -227,6 +225,7 @@ class _Parser(argparse.ArgumentParser):
         wrong = choice or option
         near = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help shows what there is"
+        hint = "only `pocketflex run` has it" if option and option[1] in near else hint
         self.exit(2, f"pocketflex: error: {message}\n  {hint}\n")
 
 

@@ -33,7 +33,7 @@ def find_flow(target: str) -> Flow:
         TargetError: There is no such file, module or name, or it does not give a flow.
     """
     place, name = split_target(target)
-    is_file = place.endswith(".py") or os.sep in place or "/" in place
+    is_file = place.endswith(".py") or os.sep in place or "/" in place or not place.strip(".")
     try:
         module = load_file(Path(place)) if is_file else load_module(place)
         return named_flow(module, name, place) if name else only_flow(module, place)
@@ -51,6 +51,8 @@ def split_target(target: str) -> tuple[str, str]:
 
 def load_file(path: Path) -> ModuleType:
     """Run a file as a module; its neighbours can be imported by it, its functions travel by value."""
+    if path.is_dir():
+        raise TargetError(f"{path} is a folder: name a Python file in it, as in {path / 'work.py'}")
     if not path.is_file():
         raise TargetError(f"{path} {'is not a Python file' if path.exists() else 'does not exist'}{_near_file(path)}")
     path = path.resolve()

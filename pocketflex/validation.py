@@ -25,7 +25,7 @@ _SYNC_PHASES = ("prep", "exec", "exec_item", "exec_chunk", "exec_fallback", "pos
 
 def check_node(node: BaseNode[Any, Any, Any]) -> list[str]:
     """Everything that is wrong with one node, each problem in one line."""
-    checks = (_check_edges, _check_retries, _check_items, _check_sync, _check_async, _check_actions)
+    checks = (_check_edges, _check_retries, _check_items, _check_single, _check_sync, _check_async, _check_actions)
     return [f"{label_of(node)}: {problem}" for check in checks for problem in check(node)]
 
 
@@ -54,6 +54,21 @@ def _check_items(node: BaseNode[Any, Any, Any]) -> Iterator[str]:
     methods = (getattr(node, name, None) for name in wanted)
     if all(method is None or is_default(method) for method in methods):
         yield f"it has no {wanted[0]}, so all of its results would be None"
+
+
+def _check_single(node: BaseNode[Any, Any, Any]) -> Iterator[str]:
+    """A node that has a method for items and computes nothing: most often a batch node of the wrong class."""
+    if not isinstance(node, Node) or isinstance(node, BatchNode | AsyncBatchNode):
+        return
+    if all(is_default(getattr(node, name)) for name in ("exec", "exec_async") if hasattr(node, name)):
+        for name in ("exec_item", "exec_chunk", "exec_item_async"):
+            if hasattr(node, name):
+                base = _base_name(node).replace("Node", "BatchNode")
+                yield f"its {name} is never called, as the class is no batch node: make it {_with_article(base)}"
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _check_sync(node: BaseNode[Any, Any, Any]) -> Iterator[str]:

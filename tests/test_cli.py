@@ -201,6 +201,12 @@ def test_collected_failures_are_told(model: str) -> None:
     assert json.loads(Path("out.json").read_text())["doubled"][1]["error"] == "ValueError: this is bad"
 
 
+def test_failures_of_a_comparison_are_told() -> None:
+    out, _ = pocketflex("compare", "work.py", "--on-error", "collect", "--set", items(1, "bad", 2), status=1)
+    assert "3 items, 1 worker, 1 failed" in out
+    assert "the first failure is item 1: ValueError: this is bad" in out
+
+
 def test_skipped_failures_are_told() -> None:
     out, err = pocketflex("run", "work.py", "--on-error", "skip", "--set", items(1, "bad", 2), status=1)
     assert out == "doubled: [2, 4]\n"
@@ -304,6 +310,9 @@ def test_version_and_help() -> None:
         (("run",), "the following arguments are required: TARGET"),
         (("run", "work.py", "--model", "paralel-batch"), "did you mean parallel-batch?"),
         (("run", "work.py", "--worker", "3"), "did you mean --workers?"),
+        (("compare", "work.py", "--model", "run"), "only `pocketflex run` has it"),
+        (("compare", "work.py", "--output", "x.json"), "only `pocketflex run` has it"),
+        (("run", "."), "is a folder: name a Python file in it"),
         (("run", "work.py", "--workers", "0"), "--workers 0: it must be a whole number, at least 1"),
         (("run", "work.py", "--workers", "two"), "argument --workers: invalid int value: 'two'"),
         (("run", "work.py", "--timeout", "-1"), "--timeout -1.0: it must be a number of seconds above 0"),

@@ -77,3 +77,9 @@ def test_every_error_is_a_pocketflex_error_and_a_builtin_one() -> None:
     for error in errors:
         assert issubclass(error, pf.PocketflexError)
         assert error is pf.PocketflexError or len(error.__bases__) == 2
+
+
+def test_a_misspelt_name_is_told_as_python_tells_it() -> None:
+    with pytest.raises(AttributeError) as caught:
+        pf.run_paralel  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("run_paralel", pf)

@@ -203,3 +203,21 @@ def test_a_batch_node_that_does_nothing_with_its_items_is_refused() -> None:
 
     with pytest.raises(FlowError, match=r"Misspelt: it has no exec_item, so all of its results would be None"):
         run(Flow(start=Misspelt), {})
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "remedy"),
+    [
+        (Node, "exec_item", "a BatchNode"),
+        (Node, "exec_chunk", "a BatchNode"),
+        (AsyncNode, "exec_item_async", "an AsyncBatchNode"),
+        (AsyncNode, "exec_item", "an AsyncBatchNode"),
+    ],
+)
+def test_a_node_with_a_method_for_items_that_is_no_batch_node_is_refused(base: Any, method: str, remedy: str) -> None:
+    kind = type("Single", (base,), {method: lambda self, item: item})
+    with pytest.raises(FlowError, match=f"Single: its {method} is never called, .* make it {remedy}"):
+        Flow(start=kind).validate()
+    computes = type("Computes", (base,), {method: lambda self, item: item, "exec": lambda self, given: given})
+    if base is Node:  # it may call such a method itself
+        Flow(start=computes).validate()

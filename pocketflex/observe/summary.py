@@ -20,22 +20,27 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<functio
 Frame = tuple[str, int, str]  # file, line, function
 
 
-def summary(report: Report, model: str, seconds: float) -> str:
-    """A line for each batch, then one for the run."""
+def summary(report: Report, model: str, seconds: float, shared: Mapping[Any, Any]) -> str:
+    """A line for each batch, then one for the run, and the first failure that its final state has."""
     width = max((len(batch.label) for batch in report.batches), default=0)
     lines = [f"  {batch.label:{width}}  {batch_line(batch)}" for batch in report.batches]
     failed = f", {report.failures:,} failed" if report.failures else ""
-    return "\n".join([*lines, f"{model}: {count(report.items, 'item')} in {duration(seconds)}{failed}"])
+    lines.append(f"{model}: {count(report.items, 'item')} in {duration(seconds)}{failed}")
+    return "\n".join([*lines, *_first_failure(report, shared)])
 
 
-def comparison(models: Sequence[str], reports: Sequence[Report], seconds: Sequence[float]) -> str:
-    """A line for each of two runs of the same flow, then how much faster the second was."""
+def comparison(
+    models: Sequence[str], reports: Sequence[Report], seconds: Sequence[float], shared: Mapping[Any, Any]
+) -> str:
+    """A line for each of two runs of the same flow, how much faster the second was, and its first failure."""
     width = max(map(len, models))
     lines = [
         f"{model:{width}}  {duration(time):>10}  {count(report.items, 'item')}, {count(report.workers, 'worker')}"
+        + (f", {report.failures:,} failed" if report.failures else "")
         for model, report, time in zip(models, reports, seconds, strict=True)
     ]
-    return "\n".join([*lines, f"{'speed-up':{width}}  {seconds[0] / seconds[1]:9.2f}x"])
+    lines.append(f"{'speed-up':{width}}  {seconds[0] / seconds[1]:9.2f}x")
+    return "\n".join([*lines, *_first_failure(reports[1], shared)])
 
 
 def batch_line(batch: BatchRecord) -> str:
@@ -60,10 +65,13 @@ def duration(seconds: float) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def first_failure(shared: Mapping[Any, Any]) -> Failure | None:
-    """The first failure that ``on_error="collect"`` has left in a list of the shared state."""
+def _first_failure(report: Report, shared: Mapping[Any, Any]) -> list[str]:
+    """A line on the first failure that ``on_error="collect"`` has left in a list of the shared state, if any."""
+    if not report.failures:
+        return []
     lists = (value for value in shared.values() if isinstance(value, list))
-    return next((entry for values in lists for entry in values if isinstance(entry, Failure)), None)
+    failure = next((entry for values in lists for entry in values if isinstance(entry, Failure)), None)
+    return [f"  the first failure is item {failure.index}: {describe(failure.error)}"] if failure else []
 
 
 def explain(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,6 @@ def test_results_come_in_the_order_of_the_items(door: Door, executor: Any, count
         lambda: iter([]),
         lambda: np.zeros((0, 3)),
         dict,
-        lambda: None,
         lambda: (n for n in range(7)),
         lambda: {3: "a", 5: "b"},
         lambda: {1},
@@ -465,3 +465,29 @@ def test_an_item_may_itself_call_the_engine(executor: Any) -> None:
 
     expected = [[n * n for n in range(x)] for x in range(5)]
     assert pf.parallel_map(inner, range(5), executor=executor, max_workers=2) == expected
+
+
+async def awaited(item: int) -> int:
+    return item
+
+
+async def generated(item: int) -> Any:
+    yield item
+
+
+class Callables:
+    async def method(self, item: int) -> int:
+        return item
+
+
+@pytest.mark.parametrize("door", [pf.parallel_map, pf.parallel_imap])
+@pytest.mark.parametrize("function", [awaited, generated, partial(awaited), Callables().method])
+def test_an_async_function_is_refused_at_the_call(door: Any, function: Any) -> None:
+    with pytest.raises(TypeError, match=r"is async, and parallel_i?map calls plain functions: make it"):
+        door(function, [1])
+
+
+@pytest.mark.parametrize("door", [pf.parallel_map, pf.parallel_imap])
+def test_none_is_not_an_empty_batch_of_a_function(door: Any) -> None:
+    with pytest.raises(TypeError, match="the items of a batch must be iterable, not NoneType"):
+        door(str, None)
