@@ -118,7 +118,8 @@ def _is_async(function: Any) -> bool:
     """Whether a call gives a coroutine or an async generator, for all that is known without inspect and asyncio."""
     while isinstance(function, partial):
         function = function.func
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    called = function if hasattr(function, "__code__") else getattr(type(function), "__call__", None)  # noqa: B004
+    code = getattr(getattr(function, "__func__", called), "__code__", None)
     return bool(getattr(code, "co_flags", 0) & _ASYNC)
 
 

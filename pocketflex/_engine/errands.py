@@ -127,11 +127,11 @@ class Errands:
                 hatch.errand = 0  # the last thing, so that whoever is interrupted knows whether it is done
                 return Returned(answer.result)
             self._turn.lead(lambda: self._is_over(errand) or errand.is_cancelled)
+            return self._end(errand)
         except BaseException:  # Ctrl-C, most of all
             if errand.is_under_way and isinstance(ended := self._end(errand), Arrived):
                 ended.release()
             raise
-        return self._end(errand)
 
     def cancel(self, errand: Errand) -> None:
         """Make the errand's owner stop waiting. Safe from any thread."""

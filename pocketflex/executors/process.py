@@ -55,14 +55,25 @@ class ProcessPool:
 class ProcessRun:
     """A job under way in worker processes, driven by the thread that iterates over it."""
 
-    def __init__(self, job: Job, options: BatchOptions, runner: Runner | None = None, crashes: int = 0) -> None:
+    def __init__(
+        self,
+        job: Job,
+        options: BatchOptions,
+        runner: Runner | None = None,
+        pickled: payload.Pickled | None = None,
+        crashes: int = 0,
+    ) -> None:
         """Get ready.
 
         Args:
             job: The job.
             options: Its options.
             runner: With one this process takes part, and is one of the workers that `max_workers` counts.
+            pickled: What is called, if it has been pickled.
             crashes: Workers that the first item has ended before.
+
+        Raises:
+            PayloadError: What is called cannot be pickled.
         """
         self.workers = options.max_workers or usable_cpus()
         self._runner = runner
@@ -79,7 +90,7 @@ class ProcessRun:
             is_joined=runner is not None,
             crashes=crashes,
         )
-        self._pickled = payload.dump_callable(job.call, job.label)
+        self._pickled = pickled or payload.dump_callable(job.call, job.label)
         self._owner: Owner | None = None
         self._is_cancelled = False
 

@@ -38,7 +38,7 @@ class SingleRun:
     """A job of one item under way, driven by the thread that iterates over it."""
 
     def __init__(self, job: Job, options: BatchOptions, become: Callable[..., Run]) -> None:
-        """Get ready; `become` makes a job of the pool of it, given job, options and `crashes`.
+        """Get ready; `become` makes a job of the pool of it, given job, options, `pickled` and `crashes`.
 
         Raises:
             PayloadError: The callable cannot be pickled.
@@ -48,7 +48,7 @@ class SingleRun:
         self._items: Any = job.items
         self._options = options
         self._become = become
-        self._call, self._buffers = payload.dump_callable(job.call, job.label)
+        self._pickled = payload.dump_callable(job.call, job.label)
         self._errand: tuple[Errands, Errand] | None = None
         self._run: Run | None = None  # that it has become
         self._is_cancelled = False
@@ -70,10 +70,11 @@ class SingleRun:
 
     def _run_errand(self) -> Ended:
         errands = shared_pool().errands
-        item = self._carry() if errands.are_possible and not self._buffers else None
+        call, buffers = self._pickled
+        item = self._carry() if errands.are_possible and not buffers else None
         if item is None:
             return Lost()
-        errand = Errand(surroundings(self.workers), self._call, item)
+        errand = Errand(surroundings(self.workers), call, item)
         self._errand = errands, errand
         if self._is_cancelled:
             return Lost()
@@ -94,7 +95,7 @@ class SingleRun:
                 failure = crash(0, crashes, lost.code)
                 yield Outcomes(0, [failure], (failure,))
                 return
-        self._run = self._become(self._job, self._options, crashes=crashes)
+        self._run = self._become(self._job, self._options, pickled=self._pickled, crashes=crashes)
         if not self._is_cancelled:
             yield from self._run
 

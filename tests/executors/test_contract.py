@@ -476,12 +476,15 @@ async def generated(item: int) -> Any:
 
 
 class Callables:
+    async def __call__(self, item: int) -> int:
+        return item
+
     async def method(self, item: int) -> int:
         return item
 
 
 @pytest.mark.parametrize("door", [pf.parallel_map, pf.parallel_imap])
-@pytest.mark.parametrize("function", [awaited, generated, partial(awaited), Callables().method])
+@pytest.mark.parametrize("function", [awaited, generated, partial(awaited), Callables(), Callables().method])
 def test_an_async_function_is_refused_at_the_call(door: Any, function: Any) -> None:
     with pytest.raises(TypeError, match=r"is async, and parallel_i?map calls plain functions: make it"):
         door(function, [1])
