@@ -87,7 +87,8 @@ def time_round_trip(attempt: Attempt, pause: float = 0.0) -> float:
     calls, seconds = attempt.setting.size(_CALLS, 20), list[float]()
     stop = perf_counter() + _PATIENCE
     while len(seconds) < calls and (len(seconds) < 5 or perf_counter() < stop):
-        time.sleep(pause)
+        if pause:  # to sleep for no time at all takes 60 us, in which workers may fall asleep
+            time.sleep(pause)
         begun = perf_counter()
         result = attempt.peer.one(increment, 1)
         seconds.append(perf_counter() - begun)
