@@ -48,8 +48,8 @@ static bool has_shape(PyObject *item, const Py_buffer *first)
 /* One dtype is mostly one object; where it is not, to compare two runs no code but numpy's. */
 static int has_dtype(PyObject *item, PyObject *name, PyObject *dtype)
 {
-    PyObject *found = PyObject_GetAttr(item, name);
-    int is_same = !found ? -1 : found == dtype ? 1 : PyObject_RichCompareBool(found, dtype, Py_EQ);
+    PyObject *found = find_dtype(item, name);
+    int is_same = !found ? -(PyErr_Occurred() != NULL) : found == dtype ? 1 : PyObject_RichCompareBool(found, dtype, Py_EQ);
     Py_XDECREF(found);
     return is_same;
 }

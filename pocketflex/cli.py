@@ -225,7 +225,7 @@ class _Parser(argparse.ArgumentParser):
         wrong = choice or option
         near = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help shows what there is"
-        hint = "only `pocketflex run` has it" if option and option[1] in near else hint
+        hint = "only `pocketflex run` has it" if option and option[1] in _RUN_ARGUMENTS else hint
         self.exit(2, f"pocketflex: error: {message}\n  {hint}\n")
 
 

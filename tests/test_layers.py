@@ -75,7 +75,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("fetching",),
     ("reading", "returns", "socket_transport", "loading"),
     ("items", "results"),
-    ("task",),
+    ("task", "desk"),
     ("telling",),
     ("claims", "errand"),
     ("worker",),

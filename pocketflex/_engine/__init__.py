@@ -41,6 +41,7 @@ The files in the order of an item's life:
     spawner           the process that forks, kills and reaps; launch starts it, nursery is what runs in it,
                       orders is what they say
     worker            claims, rests, obeys; loading gives it the callable
+      desk            where it tells, and waits
       task            a job as it sees it
       claims          one claim: runs its items, hands back what takes too long
       telling         what became of its items, kept until it is told

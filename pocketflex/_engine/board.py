@@ -4,7 +4,7 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
 64-bit signed integers in the machine's byte order:
 
     word    written by  meaning
-    0       worker      JOB: the job whose items it runs, -1 for none
+    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts or loads a callable
     1       worker      INDEX: the item that it runs, -1 for none
     2       worker      BEGAN: when that item began, ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
     3       worker      COUNT: how many items run under that index, more than 1 where they run as a chunk
@@ -29,7 +29,7 @@ In the parent's slot:
     2       parent      SPIN: for how many nanoseconds a worker may watch POSTED before it sleeps
 
 There are no locks: a dead worker could hold one. Every word is written with one aligned 8-byte store, and has one
-writer; only JOB of a letter has two, in turn, and NEWS has all workers, as it need only differ from what it was. A
+writer; only JOB of a letter and the data of a hatch have two, in turn, and NEWS has all workers: it need only differ. A
 record is complete before HEAD says so. Whoever is about to sleep says so first and then looks for news once more;
 whoever has news writes them first and then looks whether the other side sleeps; a fence stands between, so at least
 one of them sees the other.
@@ -52,6 +52,7 @@ from .hatch import Hatch
 from .records import Letter, Record
 from .segments import Segment
 
+LOADING = 0  # in place of the number of a job
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
 ASLEEP, TAIL, PACKETS, POSTED = range(7, 11)
@@ -75,7 +76,7 @@ class Slot:
     def clear(self) -> None:
         """Make the slot ready for a new worker."""
         self.hatch().clear()
-        self.words[:16] = array("q", [-1, -1, *[0] * 14])
+        self.words[:16] = array("q", [LOADING, -1, *[0] * 14])
         self.words[_MAIL : _MAIL + _LETTERS * _LETTER] = array("q", [0] * _LETTERS * _LETTER)
 
     def push(self, record: Record) -> bool:

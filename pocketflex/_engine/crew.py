@@ -68,7 +68,7 @@ class Crew:
         return len(self._members)
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(self._members.values())
+        return iter(list(self._members.values()))  # whoever asks without the lock must not see it change
 
     def hire(self) -> Member:
         """Ask for a new worker; it can be written to at once. Starts the spawner if there is none.
@@ -131,7 +131,7 @@ class Crew:
 
     def has_news(self) -> bool:
         """Whether a worker has told something that has not been read."""
-        return any(member.has_news() for member in list(self._members.values()))
+        return any(member.has_news() for member in self)
 
     @property
     def spin(self) -> int:

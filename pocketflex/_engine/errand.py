@@ -38,7 +38,7 @@ class ErrandRun:
         self._hatch = hatch
         self._loader = loader
         self._pid = os.getpid()
-        self._result: Any = None
+        self._kind = ""  # of the result
 
     def run(self, errand: int) -> None:
         """Run the item and answer."""
@@ -82,7 +82,7 @@ class ErrandRun:
         """Write the result as a block."""
         transport = self._door.transport
         returns = Returns(transport.arena, self)
-        self._result = result
+        self._kind = type(result).__name__
         returns.results.append(result)
         if failed is not None:
             returns.failed[0] = failed
@@ -100,5 +100,5 @@ class ErrandRun:
 
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""
-        unsendable = failures.unsendable(0, type(self._result).__name__, error)
+        unsendable = failures.unsendable(0, self._kind, error)
         return self._record(unsendable, 1, "unpicklable")

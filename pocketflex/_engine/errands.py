@@ -1,9 +1,9 @@
 """Errands: calls of one item, each run by a worker that is idle, without a job of the pool.
 
     owner of the call                        worker
-    begin: the item into a hatch  ───────▶   run it
-    finish: watch the hatch, then sleep
-            take the result       ◀───────   answer, ring if the parent sleeps
+    the item into a hatch         ───────▶   run it
+    watch the hatch, then sleep
+    take the result               ◀───────   answer, ring if the parent sleeps
 
 To open a job, to share it out and to close it costs several times as much, and one item cannot be shared
 out. Whatever is unusual is left to a job, which the caller then begins: no worker is idle, other jobs are
@@ -32,43 +32,6 @@ from .transport import Parcel
 from .turn import Turn
 
 
-@dataclass(slots=True)
-class Errand:
-    """A call of one item.
-
-    Attributes:
-        surroundings: Where the caller stands, from `standpoint.surroundings`.
-        call: The pickle of what is called.
-        item: The item: alone in a list if it is of a type that columns have, or its pickle.
-        is_cancelled: Whether its owner is to give it up.
-        number: Its number, unique in the pool, once it has begun.
-        member: Its worker, None before.
-    """
-
-    surroundings: bytes
-    call: bytes
-    item: list[Any] | bytes
-    is_cancelled: bool = False
-    number: int = 0
-    member: Member | None = None
-
-    @property
-    def worker(self) -> Member:
-        """The worker that has it."""
-        assert self.member is not None  # it has begun
-        return self.member
-
-    @property
-    def hatch(self) -> Hatch:
-        """Where it has been handed in."""
-        return self.worker.hatch
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether it has begun, and nobody has taken its result."""
-        return self.member is not None and self.member.hatch.errand == self.number
-
-
 @dataclass(frozen=True, slots=True)
 class Returned:
     """How an errand has ended: with this result."""
@@ -90,6 +53,45 @@ class Lost:
 Ended = Returned | Arrived | Lost
 
 
+@dataclass(slots=True)
+class Errand:
+    """A call of one item.
+
+    Attributes:
+        surroundings: Where the caller stands, from `standpoint.surroundings`.
+        call: The pickle of what is called.
+        item: The item: alone in a list if it is of a type that columns have, or its pickle.
+        is_cancelled: Whether its owner is to give it up.
+        number: Its number, unique in the pool, once it has begun.
+        member: Its worker, None before.
+        ended: What has become of it, None before.
+    """
+
+    surroundings: bytes
+    call: bytes
+    item: list[Any] | bytes
+    is_cancelled: bool = False
+    number: int = 0
+    member: Member | None = None
+    ended: Ended | None = None
+
+    @property
+    def worker(self) -> Member:
+        """The worker that has it."""
+        assert self.member is not None  # it has begun
+        return self.member
+
+    @property
+    def hatch(self) -> Hatch:
+        """Where it has been handed in."""
+        return self.worker.hatch
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has begun, and nobody has taken its result."""
+        return self.member is not None and self.member.hatch.errand == self.number
+
+
 class Errands:
     """The errands of a pool."""
 
@@ -107,7 +109,7 @@ class Errands:
     @property
     def are_possible(self) -> bool:
         """Whether a worker is idle and no job is under way, for all that is known without the lock."""
-        return not self._jobs and any(member.is_idle for member in list(self._crew))
+        return not self._jobs and any(member.is_idle for member in self._crew)
 
     def run(self, errand: Errand) -> Ended:
         """Have an idle worker run an errand; `Lost` where a job is to be made of it.
@@ -129,8 +131,12 @@ class Errands:
             self._turn.lead(lambda: self._is_over(errand) or errand.is_cancelled)
             return self._end(errand)
         except BaseException:  # Ctrl-C, most of all
-            if errand.is_under_way and isinstance(ended := self._end(errand), Arrived):
-                ended.release()
+            try:
+                if errand.is_under_way:
+                    self._end(errand)
+            finally:
+                if isinstance(errand.ended, Arrived):
+                    errand.ended.release()
             raise
 
     def cancel(self, errand: Errand) -> None:
@@ -163,9 +169,9 @@ class Errands:
         return next((member for member in idle if not member.is_asleep), idle[0] if idle else None)
 
     def _parcel(self, surroundings: bytes) -> Parcel | None:
-        """A parcel of the surroundings, None where these are too large to be kept."""
+        """A parcel of the surroundings; None where these are too large to be kept, or others may still be read."""
         if self._here is None or self._here[0] != surroundings:
-            if len(surroundings) > SMALL:
+            if len(surroundings) > SMALL or any(member.hatch.errand for member in self._crew):
                 return None
             parcel = self._stock.share(surroundings)
             if self._here is not None:
@@ -183,7 +189,7 @@ class Errands:
                 self._turn.lead(lambda: self._is_over(errand), monotonic() + GRACE)
         finally:
             with self._turn.hold():
-                ended = self._take(errand)
+                errand.ended = ended = self._take(errand)
         return ended
 
     def _take(self, errand: Errand) -> Ended:
@@ -197,7 +203,11 @@ class Errands:
         if answer.block is None:
             return Lost() if answer.is_nothing else Returned(answer.result)
         record = Record(Told.OUTCOMES, errand.number, 0, 0, 1, *answer.block[:3], is_alone=answer.block.is_alone)
-        return Arrived(member.transport.lens, member.transport.memory(record.segment), record)
+        try:
+            return Arrived(member.transport.lens, member.transport.memory(record.segment), record)
+        except OSError:  # no descriptor or address space for its memory, which nobody will ever read now
+            self._crew.kill(member.slot)
+            raise
 
     def _lose(self, errand: Errand) -> Lost:
         member = errand.worker

@@ -99,11 +99,13 @@ class PoolJob:
         """Tell the workers of the job that have not been told: one that has just told something, or all.
 
         One that runs an item of another job may not read it for long: it gets a letter, which it finds
-        between two items, if there is room for one, and no message, as many of them would overrun it.
+        between two claims, if there is room for one, and no message, as many of them would overrun it. What is
+        large is not kept for it that long.
         """
+        is_small = self.terms.call.buffers is None
         for untold in list(self.untold):
             is_free = untold is member or not untold.is_running
-            if (self.blocks or self.limits.length) and (is_free or untold.words.has_room):
+            if (self.blocks or self.limits.length) and (is_free or (is_small and untold.words.has_room)):
                 self.untold.remove(untold)
                 self._tell(untold, arena)
 

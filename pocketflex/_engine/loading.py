@@ -50,9 +50,11 @@ class Loader:
         return call
 
     def _stand(self, number: int, segment: int, offset: int, nbytes: int) -> None:
-        if self._here[0] != number:
-            self._here = number, pickle.loads(self._bytes(segment, offset, nbytes))
-        _enter(self._here[1])
+        known, here = self._here
+        if known != number:
+            here = pickle.loads(self._bytes(segment, offset, nbytes))
+        _enter(here)
+        self._here = number, here
 
     def _bytes(self, segment: int, offset: int, nbytes: int) -> Any:
         return memoryview(self._transport.memory(segment))[offset : offset + nbytes]

@@ -50,7 +50,7 @@ class Member:
 
     def has_news(self) -> bool:
         """Whether it has told something that has not been read."""
-        return self.words.has_news() or self.hatch.has_news()
+        return self.words.has_news() or (self.hatch.errand != 0 and self.hatch.has_news())
 
     def send(self, load: Load) -> None:
         """Have it take part in a job: it loads the callable while the parent encodes the first items.
@@ -86,8 +86,8 @@ class Member:
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs an item."""
-        return self.words.words[INDEX] >= 0
+        """Whether it runs an item, or is about to run the one that it was handed."""
+        return self.words.words[INDEX] >= 0 or self.hatch.errand != 0
 
     @property
     def is_asleep(self) -> bool:

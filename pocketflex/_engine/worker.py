@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable
 from time import monotonic
 
 from . import failures, native
-from .board import ASLEEP, HEAD, JOB, NEWS, PACKETS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
+from .board import JOB, LOADING, PACKETS, POSTED, REST, Board
 from .claims import ClaimRun
+from .desk import Desk
 from .errand import ErrandRun
 from .fetching import Fetcher
 from .items import ItemReader
@@ -37,64 +37,7 @@ from .records import Record, Told
 from .role import become_worker
 from .segments import Region
 from .task import Task
-from .transport import Forget, Load, LoadFailed, Message, Ring, Terms, Transport
-
-_IDLE = 2.0  # seconds of sleep after which a worker gives memory back: nobody works with short pauses that long
-_WARM = 32 << 20  # bytes that it keeps: the results of a job of usual size
-
-
-class Desk:
-    """What a worker tells the parent: records on the board, and a ring if the parent waits."""
-
-    def __init__(self, transport: Transport, board: Board, number: int) -> None:
-        self.number = number
-        self.transport = transport
-        self.words = board.slot(number).words
-        self.rests = 0  # how often this worker has rested
-        self.mail: deque[Message] = deque()  # what came while there was no room for a record
-        self.slot = Slot(self.words)
-        self.dropped: list[int] = []  # jobs of which nothing is read any more; told with the next records
-        self.posted = 0  # what POSTED was when the post was last looked at
-        self._parent = board.parent
-
-    def tell(self, record: Record) -> None:
-        """Write a record; waits while there is no room for it."""
-        if record.nbytes:
-            self.transport.introduce(record.segment)
-        if self.dropped:
-            record = record._replace(dropped=self.dropped.pop())
-        while not self.slot.push(record):
-            self._wait_for_room()
-        native.store(self._parent, NEWS, self.number << 44 | self.words[HEAD])
-        self.ring()
-
-    def ring(self) -> None:
-        """Ring the parent, if it waits for what has been written."""
-        native.fence()
-        if native.load(self._parent, WAITS):
-            self.transport.send(Ring())
-
-    def _wait_for_room(self) -> None:
-        self.rests += 1
-        native.store(self.words, REST, -self.rests)
-        self.sleep(lambda: self.words[HEAD] - native.load(self.words, TAIL) < 62)
-        native.store(self.words, REST, 0)
-
-    def watch(self) -> None:
-        """Watch for something in the post, for as long as the parent allows it."""
-        if nanoseconds := native.load(self._parent, SPIN):
-            native.spin(self.words, POSTED, self.posted, nanoseconds)
-
-    def sleep(self, has_news: Callable[[], bool]) -> None:
-        """Sleep until a message comes, unless there is news already."""
-        native.store(self.words, ASLEEP, 1)
-        native.fence()
-        if not has_news():
-            if not self.transport.is_ready(_IDLE):
-                self.transport.arena.cool(_WARM)
-            message = self.transport.receive()
-            self.mail += [message] if message is not None else []
-        native.store(self.words, ASLEEP, 0)
+from .transport import Forget, Load, LoadFailed, Message, Terms, Transport
 
 
 class Worker:
@@ -118,6 +61,7 @@ class Worker:
     def serve(self) -> None:
         """Work until the parent closes its end."""
         become_worker()
+        native.store(self._desk.words, JOB, -1)
         while True:
             try:
                 self._obey_all()
@@ -131,7 +75,7 @@ class Worker:
     def _work(self) -> bool:
         """Run one claim of the job whose turn it is; False if there is nothing to claim.
 
-        Turns are of equal time, not of equally many claims: those of a short job wait for no long item in between.
+        A turn lasts for some time, not for one claim: else each claim of a short job waited for a long one of another.
         """
         for _ in range(len(self._tasks) + 1):
             if self._used < TARGET and self._tasks:
@@ -139,9 +83,8 @@ class Worker:
                 if task.ledger.is_open and self._run(task):
                     self._used += monotonic() - begun
                     return True
-            self._tasks.rotate(
-                -1
-            )  # only now: a job that has come meanwhile is behind those that wait, and before this one
+            # only now: a job that has come meanwhile is behind those that wait, and before this one
+            self._tasks.rotate(-1)
             self._used = 0.0
         return False
 
@@ -216,9 +159,19 @@ class Worker:
             self._transport.lens.forget(message.segment)
 
     def _load(self, message: Load) -> None:
+        native.store(self._desk.words, JOB, LOADING)
+        try:
+            self._take_on(message)
+        finally:
+            native.store(self._desk.words, JOB, -1)
+
+    def _take_on(self, message: Load) -> None:
         at = message.sheet.offset
         sheet = memoryview(self._transport.memory(message.sheet.segment))[at : at + NBYTES + message.nbytes]
         ledger, terms = Ledger(sheet, self._lock), Terms.load(sheet[NBYTES:])
+        if ledger.is_closed:  # it was over before this worker had time for it
+            self._desk.dropped.append(message.job)
+            return
         try:
             call = self._loader.load(terms)
         except BaseException as error:
@@ -236,6 +189,8 @@ class Worker:
             return
         self._failed = [(job, ledger) for job, ledger in self._failed if job not in jobs]
         has_buffers = any(task.has_buffers for task in self._tasks if task.job in jobs)
+        if self._tasks and self._tasks[0].job in jobs:
+            self._used = 0.0  # the next one has its own turn
         self._tasks = deque(task for task in self._tasks if task.job not in jobs)
         if has_buffers:
             gc.collect()  # a function that came by value refers to itself, and its arrays may be large

@@ -99,9 +99,7 @@ class Owner:
         except EncodingFailed as failed:
             block = failed.before
             guilty = span.start + (block.length if block else 0)
-            error = PayloadError(f"item {guilty} cannot be sent to a worker: {describe(failed.cause)}")
-            error.__cause__ = failed.cause
-            self._keep_failure(Failure(guilty, error, kind="unpicklable"))
+            self._keep_failure(unsendable(guilty, failed.cause))
             self._pool.again(self._job, Span(guilty + 1, span.stop))
             span = Span(span.start, guilty)
         if block is not None:
@@ -165,6 +163,13 @@ class Owner:
             outcomes = self._inside.rescue(outcomes, self._given.target)
         self._source.drop(outcomes.start, len(outcomes.results))
         self._collected[outcomes.start] = outcomes
+
+
+def unsendable(index: int, cause: BaseException) -> Failure:
+    """The failure of an item that cannot be pickled."""
+    error = PayloadError(f"item {index} cannot be sent to a worker: {describe(cause)}")
+    error.__cause__ = cause
+    return Failure(index, error, kind="unpicklable")
 
 
 def crash(index: int, attempts: int, code: int) -> Failure:

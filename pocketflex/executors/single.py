@@ -8,7 +8,7 @@ from typing import Any
 
 from .._engine import payload
 from .._engine.arrays import is_array
-from .._engine.blocks import COLUMNS
+from .._engine.blocks import COLUMNS, EncodingFailed
 from .._engine.errands import Ended, Errand, Errands, Lost, Returned
 from .._engine.hatch import NBYTES as HATCH_NBYTES
 from .._engine.home import shared_pool
@@ -19,7 +19,7 @@ from .._engine.standpoint import surroundings
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job, Run
-from .owner import crash, place_failures
+from .owner import crash, place_failures, unsendable
 
 
 def is_single(job: Job, options: BatchOptions) -> bool:
@@ -62,7 +62,12 @@ class SingleRun:
             self._run.cancel()
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
-        ended = self._run_errand()
+        try:
+            ended = self._run_errand()
+        except EncodingFailed as failed:
+            failure = unsendable(0, failed.cause)
+            yield Outcomes(0, [failure], (failure,))
+            return
         if isinstance(ended, Lost):
             yield from self._run_job(ended)
         else:
@@ -81,7 +86,7 @@ class SingleRun:
         return errands.run(errand)
 
     def _carry(self) -> list[Any] | bytes | None:
-        """The item as an errand takes it, None where a job is to carry it, or to say that it cannot be carried."""
+        """The item as an errand takes it, None where a job is to carry it."""
         item = self._items[0]
         return [item] if type(item) in COLUMNS else _pickle_short(item)
 
@@ -101,15 +106,25 @@ class SingleRun:
 
 
 def _pickle_short(item: Any) -> bytes | None:
-    """A pickle that stands alone and is short; None where there is none, and another way is to be found."""
+    """A pickle that stands alone and is short; None where there is none, and a job is to carry the item.
+
+    Raises:
+        EncodingFailed: It cannot be pickled at all.
+    """
     pickler = payload.ObjectPickler(_Short())
     try:
         data, buffers = pickler.dump(item)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # also of the item's own: a job then says so
+    except _TooLong:
         return None
+    except BaseException as error:
+        raise EncodingFailed(None, error) from error
     return None if buffers or pickler.shared() else data
+
+
+class _TooLong(Exception):
+    pass
 
 
 class _Short(io.BytesIO):
@@ -117,7 +132,7 @@ class _Short(io.BytesIO):
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > HATCH_NBYTES:
-            raise ValueError("too long for a hatch")
+            raise _TooLong
         return super().write(data)
 
 

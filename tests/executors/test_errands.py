@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.errands import Errands, Lost
+from pocketflex._engine.home import shared_pool
 from pocketflex._engine.payload import ship_by_value
 from pocketflex._engine.pool import Pool
 
@@ -346,3 +350,123 @@ errands = [member.hatch.errand for member in shared_pool()._crew]
 print(hits > 300 or hits, errands)
 """)
     assert (done.stdout, done.stderr) == ("True [0, 0]\n", "")
+
+
+class SlowToLoad:
+    """Loads in one worker, the first, only once somebody has written to a pipe."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, item: int) -> int:
+        return item
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not os.path.exists(first := f"{self.folder}/first"):
+            Path(first).touch()
+            with open(f"{self.folder}/pipe") as pipe:
+                pipe.read()
+
+
+def test_a_worker_that_loads_a_callable_is_not_idle(lost: list[Any], tmp_path: Path) -> None:
+    """The job is over long before: the other worker has run it."""
+    os.mkfifo(tmp_path / "pipe")
+    pf.parallel_map(SlowToLoad(str(tmp_path)), range(4), max_workers=2)
+    assert [pf.parallel_map(divide, [number]) for number in (1, 2, 4)] == [[1.0], [0.5], [0.25]]
+    with open(tmp_path / "pipe", "w"):  # it has been loading all the time
+        assert Lost() not in lost
+
+
+def test_a_call_stands_where_its_caller_does_though_others_stand_elsewhere(tmp_path: Path) -> None:
+    """One worker is late with an item and its surroundings, and many others come and go meanwhile."""
+    folders = [tmp_path / str(number) for number in range(40)]
+    for folder in folders:
+        folder.mkdir()
+    told, path = tmp_path / "told", str(tmp_path / "fifo")
+    for name in (told, path):
+        os.mkfifo(name)
+
+    def block(_item: int) -> None:
+        told.write_text(str(os.getpid()))
+        Path(path).read_text()
+
+    pids: set[int] = set()
+    while len(pids) < 2:
+        pids |= set(pf.parallel_map(lambda _item: os.getpid(), range(8), max_workers=2, chunksize=1))
+    found: list[Any] = []
+    busy = threading.Thread(target=pf.parallel_map, args=(block, [0]))
+    waits = threading.Thread(target=lambda: found.append(pf.parallel_map(where, [0])))
+    here = os.getcwd()
+    os.chdir(folders[0])
+    busy.start()
+    (late,) = pids - {int(told.read_text())}
+    try:
+        os.kill(late, signal.SIGSTOP)
+        waits.start()
+        while calls_under_way() < 2:
+            pass
+        Path(path).write_text("go on")
+        busy.join()
+        for folder in folders[1:]:
+            os.chdir(folder)
+            assert pf.parallel_map(where, [0]) == [str(folder)]
+    finally:
+        os.chdir(here)
+        os.kill(late, signal.SIGCONT)
+    waits.join()
+    assert found == [[str(folders[0])]]
+
+
+def calls_under_way() -> int:
+    """Errands, and jobs that were to be errands, as when a worker was still at something else."""
+    pool = shared_pool()
+    return sum(member.hatch.errand != 0 for member in pool._crew) + len(pool._jobs)
+
+
+def where(_item: int) -> str:
+    return os.getcwd()
+
+
+def test_a_job_does_not_wait_for_an_errand_while_another_worker_is_idle(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    pf.parallel_map(same, range(4), max_workers=2)
+    for _ in range(20):
+        thread = threading.Thread(target=pf.parallel_map, args=(Path.read_text, [path]))
+        thread.start()
+        while not calls_under_way():
+            pass
+        assert pf.parallel_map(same, [1], timeout=60) == [1]  # with a timeout it is a job
+        path.write_text("done")
+        thread.join()
+
+
+def test_a_large_result_is_not_kept_by_its_worker() -> None:
+    def size(_item: int) -> int:
+        gc.collect()
+        with open("/proc/self/smaps_rollup") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+
+    pf.parallel_map(same, range(4), max_workers=1)
+    before = pf.parallel_map(size, [0], max_workers=1)[0]
+    assert len(pf.parallel_map(lambda _item: b"x" * 300_000_000, [0], max_workers=1)[0]) == 300_000_000
+    assert pf.parallel_map(size, [0], max_workers=1)[0] - before < 100_000  # KB
+
+
+def test_memory_of_large_callables_does_not_wait_for_a_worker_that_is_busy(
+    shared_bytes: Callable[[], int], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "fifo")
+    os.mkfifo(path)
+    pf.parallel_map(same, range(4), max_workers=2)
+    stream = pf.parallel_imap(lambda path: path and open(path).read(), [path, "", ""], max_workers=2, ordered=False)  # noqa: SIM115
+    next(stream)
+    for number in range(6):
+        data = np.full(4_000_000, number)
+        assert pf.parallel_map(partial(np.sum, data), [None, None]) == [number * 4_000_000] * 2
+    held = shared_bytes()
+    with open(path, "w"):
+        pass
+    stream.close()
+    assert held < 80_000_000  # of 192 MB
