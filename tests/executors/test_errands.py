@@ -363,10 +363,12 @@ class SlowToLoad:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not os.path.exists(first := f"{self.folder}/first"):
-            Path(first).touch()
-            with open(f"{self.folder}/pipe") as pipe:
-                pipe.read()
+        try:
+            os.close(os.open(f"{self.folder}/first", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        with open(f"{self.folder}/pipe") as pipe:
+            pipe.read()
 
 
 def test_a_worker_that_loads_a_callable_is_not_idle(lost: list[Any], tmp_path: Path) -> None:
