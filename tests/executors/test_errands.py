@@ -334,22 +334,23 @@ def test_ctrl_c_at_any_moment_loses_no_worker(run_script: RunScript) -> None:
 import os, signal, pocketflex as pf
 from pocketflex._engine.home import shared_pool
 pf.parallel_map(abs, range(4), max_workers=2)
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+def attempt(number):
+    signal.setitimer(signal.ITIMER_REAL, 1e-6 + number * 0.5e-6)
+    for _ in range(5): assert pf.parallel_map(abs, [-number]) == [number]
+    while signal.getitimer(signal.ITIMER_REAL)[0]: pass
+    int()  # what has been raised is raised by now
 hits = 0
 for number in range(400):
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 1e-6 + number * 0.5e-6)
-        for _ in range(5): assert pf.parallel_map(abs, [-number]) == [number]
-        while signal.getitimer(signal.ITIMER_REAL)[0]: pass
+        attempt(number)  # one instruction: Ctrl-C between two of them may find no `except`
     except KeyboardInterrupt:
         hits += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 assert pf.parallel_map(abs, [-1]) == [1]
 errands = [member.hatch.errand for member in shared_pool()._crew]
-print(hits > 300 or hits, errands)
+print(hits > 300 or hits, any(errands))
 """)
-    assert (done.stdout, done.stderr) == ("True [0, 0]\n", "")
+    assert (done.stdout, done.stderr) == ("True False\n", "")
 
 
 class SlowToLoad:

@@ -258,8 +258,8 @@ def test_a_list_that_is_shortened_meanwhile_is_an_error(ordered: bool) -> None:
     items = list(range(100_000))
 
     def feed() -> Iterator[int]:
-        for result in pf.parallel_imap(lambda n: n, items, max_workers=2, ordered=ordered):
-            items.clear()
+        for result in pf.parallel_imap(lambda n: n, items, max_workers=2, ordered=ordered, chunksize=100):
+            items.clear()  # of which 800 have been read at the most
             yield result
 
     with pytest.raises(RuntimeError, match="had 100000 items when the call began and has 0 now"):
