@@ -5,36 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
-from ..outcome import Failure, Kind, Outcome, Value
+from ..outcome import Failure, Outcome, Value
 from ..retry import Call, begin_attempt
 from . import failures, native
 from .blocks import COLUMNS
 from .board import COUNT, INDEX, JOB
+from .desk import Desk
 from .failures import FailureRecord
 from .hatch import Hatch
 from .loading import Loader
 from .returns import Returns
-from .transport import Transport
-
-
-class Door(Protocol):
-    """Where an errand comes from: the worker's `Desk`."""
-
-    transport: Transport
-    words: memoryview
-
-    def ring(self) -> None:
-        """Ring the parent, if it waits."""
 
 
 class ErrandRun:
     """One errand under way."""
 
-    def __init__(self, door: Door, hatch: Hatch, loader: Loader) -> None:
-        self._door = door
-        self._words = door.words
+    def __init__(self, desk: Desk, hatch: Hatch, loader: Loader) -> None:
+        self._desk = desk
+        self._words = desk.words
         self._hatch = hatch
         self._loader = loader
         self._pid = os.getpid()
@@ -55,7 +45,7 @@ class ErrandRun:
         words[INDEX] = -1
         words[JOB] = -1
         hatch.close(errand)
-        self._door.ring()
+        self._desk.ring()
 
     def _try(self, call: Call) -> Outcome:
         begin_attempt(0)
@@ -74,13 +64,13 @@ class ErrandRun:
         with suppress(Exception):  # items may have closed or replaced it
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
         if isinstance(outcome, Failure):
-            self._send(None, self._record(outcome.error, outcome.attempts, outcome.kind))
+            self._send(None, failures.record(outcome.error, outcome.attempts, outcome.kind))
         elif type(outcome.result) not in COLUMNS or not self._hatch.write(outcome.result):
             self._send(outcome.result)
 
     def _send(self, result: Any, failed: FailureRecord | None = None) -> None:
         """Write the result as a block."""
-        transport = self._door.transport
+        transport = self._desk.transport
         returns = Returns(transport.arena, self)
         self._kind = type(result).__name__
         returns.results.append(result)
@@ -91,14 +81,9 @@ class ErrandRun:
         transport.introduce(block.region.segment)
         self._hatch.refer(block.region)
 
-    @staticmethod
-    def _record(error: BaseException, attempts: int, kind: Kind) -> FailureRecord:
-        return FailureRecord(failures.dump_error(error), attempts, kind)
-
     def begin(self, position: int) -> None:
         """The result is about to be pickled: whose item it is has been published."""
 
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""
-        unsendable = failures.unsendable(0, self._kind, error)
-        return self._record(unsendable, 1, "unpicklable")
+        return failures.record(failures.unsendable(0, self._kind, error), kind="unpicklable")

@@ -30,6 +30,11 @@ class FailureRecord(NamedTuple):
     kind: Kind
 
 
+def record(error: BaseException, attempts: int = 1, kind: Kind = "exception") -> FailureRecord:
+    """A failed item, with its exception pickled."""
+    return FailureRecord(dump_error(error), attempts, kind)
+
+
 def dump_error(error: BaseException) -> ErrorRecord:
     """Pickle an exception, in a worker, so that it is sure to load again in the parent.
 

@@ -16,15 +16,17 @@ worker's slot on the board, of 64-bit signed integers in the machine's byte orde
 The parent writes only while ANSWERED is ASKED, the worker only while it is not. There is one errand at a
 time, and both sides have the item until the result is there, so nothing is lost with either of them: the
 parent takes what has been answered, also by a worker that has ended since, and sends out what has not.
+
+Tolerated race, and its worst consequence: a worker that dies in the middle of an answer leaves half of it
+there, over function and item. ANSWERED does not say that it is there, so nobody reads it.
 """
 
 from __future__ import annotations
 
-import pickle
 from array import array
 from typing import Any, NamedTuple
 
-from . import native
+from . import native, payload
 from .segments import Region, round_up
 
 _ASKED, _ANSWERED, _HERE, _CALL, _ITEM, _RESULT, _BLOCK = 0, 1, 2, 6, 7, 9, 11
@@ -151,7 +153,7 @@ class Hatch:
         """
         at, kind, nbytes = round_up(self.words[_CALL]), *self.words[_ITEM:_RESULT]
         if kind == PICKLE:
-            return pickle.loads(self._data[at : at + nbytes])
+            return payload.load(self._data[at : at + nbytes])
         items = [None]
         native.decode(kind, self._data, at, nbytes, 1, items, 0)
         return items[0]

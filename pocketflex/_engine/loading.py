@@ -46,7 +46,7 @@ class Loader:
             BaseException: Whatever importing and unpickling it raises.
         """
         self._stand(*here)
-        call: Call = pickle.loads(data)
+        call: Call = payload.load(data)
         return call
 
     def _stand(self, number: int, segment: int, offset: int, nbytes: int) -> None:

@@ -50,7 +50,7 @@ class Member:
 
     def has_news(self) -> bool:
         """Whether it has told something that has not been read."""
-        return self.words.has_news() or (self.hatch.errand != 0 and self.hatch.has_news())
+        return self.words.has_news() or self.hatch.has_news()
 
     def send(self, load: Load) -> None:
         """Have it take part in a job: it loads the callable while the parent encodes the first items.

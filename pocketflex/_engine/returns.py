@@ -74,7 +74,7 @@ class Returns:
         try:
             return encode_results(self._arena, results, failed, self._watch)
         except OSError as error:  # no memory for these results: the items fail, the worker goes on
-            record = FailureRecord(failures.dump_error(error), 1, "exception")
+            record = failures.record(error)
             lost = dict.fromkeys(range(len(results)), record)
             return encode_results(self._arena, [None] * len(results), lost, self._watch)
 

@@ -47,7 +47,7 @@ class Telling:
     def fail(self, error: BaseException, attempts: int = 1, kind: Kind = "exception") -> None:
         """The next item has failed."""
         returns = self.returns
-        returns.failed[len(returns.results)] = FailureRecord(failures.dump_error(error), attempts, kind)
+        returns.failed[len(returns.results)] = failures.record(error, attempts, kind)
         returns.results.append(None)
 
     # --- told -----------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Telling:
         """The failure of an item whose result cannot be pickled."""
         kind = type(self.returns.results[position]).__name__
         unsendable = failures.unsendable(self._index(position), kind, error)
-        return FailureRecord(failures.dump_error(unsendable), 1, "unpicklable")
+        return failures.record(unsendable, kind="unpicklable")
 
     def _index(self, position: int) -> int:
         return self._sent + self.returns.packed + position

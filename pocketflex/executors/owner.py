@@ -139,8 +139,7 @@ class Owner:
         if target is not None:
             failed = place_failures(target, 0, reader.read(target, start))
             return Outcomes(start, range(start, stop), failed)
-        results = [None] * (stop - start)
-        return Outcomes(start, results, place_failures(results, start, reader.read(results, 0)))
+        return read_list(reader, start, stop)
 
     def _explain(self, news: Blamed) -> Failure:
         if news.is_timeout:
@@ -176,6 +175,12 @@ def crash(index: int, attempts: int, code: int) -> Failure:
     """The failure of an item that has ended a worker, so often, the last time with this exit code."""
     died = WorkerDiedError(f"item {index} ended its worker process: {name_exit(code)}")
     return Failure(index, died, attempts, "crashed")
+
+
+def read_list(reader: ResultReader, start: int, stop: int) -> Outcomes:
+    """The outcomes of the items from `start` to `stop`, in a list of their own."""
+    results = [None] * (stop - start)
+    return Outcomes(start, results, place_failures(results, start, reader.read(results, 0)))
 
 
 def place_failures(results: list[Any], start: int, failed: dict[int, Any]) -> tuple[Failure, ...]:

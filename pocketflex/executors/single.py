@@ -19,7 +19,7 @@ from .._engine.standpoint import surroundings
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job, Run
-from .owner import crash, place_failures, unsendable
+from .owner import crash, read_list, unsendable
 
 
 def is_single(job: Job, options: BatchOptions) -> bool:
@@ -139,6 +139,4 @@ class _Short(io.BytesIO):
 def _read(ended: Returned | Arrived) -> Outcomes:
     if isinstance(ended, Returned):
         return Outcomes(0, [ended.result])
-    results = [None]
-    failed = ResultReader(ended.record.region, ended.memory, ended.release).read(results, 0)
-    return Outcomes(0, results, place_failures(results, 0, failed))
+    return read_list(ResultReader(ended.record.region, ended.memory, ended.release), 0, 1)
