@@ -7,10 +7,14 @@ ends. A process each, so that no peer pays for another's threads, heap or crash.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any
+
+import psutil
 
 from .gauges import SAMPLE, Attempt
 from .loads.load import Items, Kind, Load
@@ -109,6 +113,7 @@ class Runner:
 
 def main(name: str, descriptor: int) -> None:
     """Answer requests until the pipe ends."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a killed race hangs up: the end of the pipe tells the same, gently
     os.set_inheritable(descriptor, False)  # only forked workers get it, which end with this process
     pipe: Connection[Any, Any] = Connection(descriptor)
     runner = Runner(make_peer(name))
@@ -116,7 +121,15 @@ def main(name: str, descriptor: int) -> None:
         while True:
             pipe.send(runner.answer(pipe.recv()))
     except (EOFError, OSError):
+        _wake_children()
         runner.close()
+
+
+def _wake_children() -> None:
+    """The race may have been killed while this tree was stopped; the kernel has woken up no more than this process."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.resume()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 TOP = Path(__file__).parents[2]
@@ -160,3 +163,29 @@ def test_a_small_run_writes_table_and_figures(tmp_path: Path) -> None:
     assert [peers[name]["status"] for name in ("serial", "pool", "pocketflex")] == ["fine"] * 3, done.stderr
     assert len(peers["pool"]["figures"]) == 2
     assert figures["workloads"]["W8"]["peers"]["pocketflex"]["median"] > 0
+
+
+KILLED = """
+import os, signal
+from bench.lane import Lane
+from bench.messages import Form, Setting, Turn
+lane = Lane("pocketflex")
+lane.ask(Turn("W8", Form("parallel_map"), False, Setting(True, 1)), 60)
+print(*(process.pid for process in lane._tree()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_race_that_is_killed_leaves_no_lane_behind() -> None:
+    """Its lanes are stopped, workers and all."""
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=TOP, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    processes = []
+    for pid in map(int, done.stdout.split()):
+        with suppress(psutil.NoSuchProcess):
+            processes.append(psutil.Process(pid))
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    for process in alive:
+        process.kill()
+    assert alive == []
+    assert len(done.stdout.split()) >= 3  # the runner, the spawner, a worker
