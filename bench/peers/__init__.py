@@ -45,6 +45,7 @@ PEERS: dict[str, Listing] = {
     "pocketflex-inside": Listing("pocketflex isolate=False", "own", "inside"),
     "pocketflex-array": Listing('pocketflex output="array"', "own", "in_array"),
     "pocketflex-64": Listing("pocketflex max_workers=64", "own", "crowded"),
+    "by-hand": Listing("two processes by hand", "by_hand", "ByHand"),
     "threads": Listing("threads", "plain", "Threads"),
     "pool": Listing("multiprocessing.Pool", "stdlib", "Pool"),
     "executor": Listing("ProcessPoolExecutor", "stdlib", "Executor"),
@@ -64,7 +65,7 @@ POOLS = ("pool", "executor", "joblib", "mpire", "pebble", "pathos")
 CLUSTERS = ("ray", "dask")
 PROCESSES = (*POOLS, *CLUSTERS)
 LOOPS = ("gather", "group", "pocketflow", "aiometer")
-ALWAYS = ("serial", *(name for name in PEERS if name.startswith("pocketflex")))
+ALWAYS = ("serial", "by-hand", *(name for name in PEERS if name.startswith("pocketflex")))
 
 
 def make_peer(name: str) -> Peer:
