@@ -93,7 +93,7 @@ WORKLOADS: dict[str, Workload] = {
     "cold-second": Workload(
         "second call, another function", _CALLS, ONE, SECOND, ("pocketflex", "pool", "executor", "joblib"), 3
     ),
-    "W10": Workload("200,000 coroutines that do nothing", _LOOP, NO_OPS, CALL, _AWAITING),
+    "W10": Workload("200,000 coroutines that do nothing", _LOOP, NO_OPS, CALL, ("awaiting", *_AWAITING)),
     "W10-sleep": Workload("10,000 x `sleep(0.01)`, 1,000 at once", _LOOP, NAPS, CALL, _AWAITING),
     "W10-memory": Workload(
         "1 M coroutines that do nothing", _MEMORY, MANY_NO_OPS, GROWTH, ("pocketflex-async", "gather", "pocketflow"), 1

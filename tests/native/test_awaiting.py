@@ -171,7 +171,7 @@ def test_wrong_arguments_are_refused(core: Any) -> None:
         core.await_each(double, [1], [], NEVER, state)
     with pytest.raises((TypeError, BufferError)):
         core.await_each(double, iter([1]), [], NEVER, bytes(8))
-    with pytest.raises(ValueError, match="word|multiple"):
+    with pytest.raises(ValueError, match=r"word|multiple"):
         core.await_each(double, iter([1]), [], NEVER, array("q"))
-    with pytest.raises(ValueError, match="not from"):
+    with pytest.raises(ValueError, match="1180591620717411303424"):
         core.await_each(double, iter([1]), [], 2**70, state)
