@@ -69,7 +69,8 @@ def targets_lines(tables: Tables) -> list[str]:
             continue  # not asked for
         work, limit = WORKLOADS[verdict.target.work], by_hand(verdict.target, tables)
         name = f"{verdict.target.work} {work.title}"
-        cells = [name, str(verdict.target), _figure(verdict), verdict.rival, _figure(limit), f"**{verdict.state.value}**"]
+        state = f"**{verdict.state.value}**"
+        cells = [name, str(verdict.target), _figure(verdict), verdict.rival, _figure(limit), state]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", _count(tables)]
 
