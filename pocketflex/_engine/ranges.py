@@ -31,6 +31,22 @@ class Blame(NamedTuple):
     attempts: int
 
 
+class Tried(NamedTuple):
+    """What an item has behind it that is to be tried again after a wait."""
+
+    attempts: int = 0
+    milliseconds: int = 0  # that these took
+
+    def pack(self) -> int:
+        """As one word; 0 if there is nothing behind it."""
+        return self.milliseconds << 32 | self.attempts
+
+    @classmethod
+    def unpack(cls, word: int) -> Tried:
+        """What `pack` gave."""
+        return cls(word & 0xFFFFFFFF, word >> 32)
+
+
 class Running(NamedTuple):
     """What a worker that has ended was doing: `job` and `item`, -1 for none."""
 

@@ -37,8 +37,9 @@ Keep = Callable[[Outcomes], None]
 
 
 def takes_part(job: Job, options: BatchOptions) -> bool:
-    """Whether the calling process runs items: not where they may have to be stopped, or come as chunks."""
-    return not options.isolate and options.timeout is None and job.call.chunk is None
+    """Whether the calling process runs items: not where they may have to be stopped, wait, or come as chunks."""
+    is_prompt = options.timeout is None and not job.call.retry.waits  # this thread feeds the workers
+    return not options.isolate and is_prompt and job.call.chunk is None
 
 
 def hands(options: BatchOptions, length: int | None) -> int:

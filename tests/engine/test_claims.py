@@ -26,7 +26,8 @@ from pocketflex._engine.segments import Region
 from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
 from pocketflex._engine.task import Task
-from pocketflex.retry import Call, Retry, current_attempt
+from pocketflex.call import Call
+from pocketflex.retry import Retry, current_attempt
 
 JOB_NUMBER = 7
 START = 100  # index of the first item of a block

@@ -20,9 +20,10 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.payload import ship_by_value
+from pocketflex.call import Call
 from pocketflex.executors.base import Job
 from pocketflex.executors.process import ProcessPool
-from pocketflex.retry import Call, current_attempt
+from pocketflex.retry import current_attempt
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it
 HERE = os.getpid()
