@@ -92,7 +92,8 @@ class Batch:
         """Let the exception of a call that was interrupted carry what there is."""
         harvest = self._harvest(None)
         hand_over(error, harvest)
-        note_count(error, self._job.label, len(harvest), self._length)
+        yielded = self._settlement.seen if self._job.is_streamed else 0
+        note_count(error, self._job.label, yielded + len(harvest), self._length, yielded)
 
     def _end(self, error: BaseException, run: Outcomes | None) -> None:
         """An exception ends the batch: let it tell and carry what is known."""

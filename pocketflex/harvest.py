@@ -70,10 +70,11 @@ def hand_over(error: BaseException, harvest: Harvest) -> None:
         BaseException.__setattr__(error, _NAME, harvest)
 
 
-def note_count(error: BaseException, label: str, done: int, length: int | None) -> None:
+def note_count(error: BaseException, label: str, done: int, length: int | None, yielded: int = 0) -> None:
     """Say on the exception of an interrupted call how many of its items had finished, and where they are."""
     count = f"{done} items" if length is None else f"{done} of {length} items"
-    add_note_once(error, f"{label}: {count} had finished; pf.partial(error) has their outcomes")
+    whose = f"the outcomes of those behind the {yielded} yielded" if yielded else "their outcomes"
+    add_note_once(error, f"{label}: {count} had finished; pf.partial(error) has {whose}")
 
 
 class BatchHarvest:
