@@ -8,7 +8,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -416,16 +416,28 @@ def test_items_that_wait_for_different_times_come_back_in_the_order_of_these(tmp
 
 
 def test_the_waits_of_one_call_hold_back_no_other() -> None:
-    """The thread whose call waits may be the one that waits for all."""
-    slow = threading.Thread(
-        target=lambda: pf.parallel_map(flaky, [2] * 3, retry=pf.Retry(3, 0.4), max_workers=1), daemon=True
-    )
+    """Nor does the call that waits miss its end, though its thread may be the one that waits for all."""
+    ended: list[BaseException] = []
+    begun = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 2
+        begun.set()
+
+    def wait_long() -> None:
+        try:
+            pf.parallel_map(flaky, items(), retry=pf.Retry(3, 3600), max_workers=1)
+        except pf.WorkerDiedError as error:
+            ended.append(error)
+
+    slow = threading.Thread(target=wait_long)
     slow.start()
-    begun = monotonic()
+    begun.wait()
     for _ in range(20):
         assert pf.parallel_map(abs, [-1, -2, -3], max_workers=1) == [1, 2, 3]
-    assert monotonic() - begun < 0.8
+    pf.shutdown()
     slow.join()
+    assert "shut down" in str(ended)
 
 
 @pytest.mark.parametrize("options", [{}, {"ordered": False}, {"chunksize": 3}])

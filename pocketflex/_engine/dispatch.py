@@ -188,8 +188,8 @@ class Dispatch:
         self._jobs[lot.job].tried[index] = tried
 
     def due(self, job: int, index: int) -> None:
-        """An item that was postponed has waited long enough."""
-        self.again(job, Span(index, index + 1))
+        """An item that was postponed has waited long enough: its turn is behind those that have before it."""
+        self._jobs[job].again.append(Span(index, index + 1))
 
     def tried(self, job: int, planned: Span) -> Tried:
         """What the item of a planned span has behind it."""
