@@ -111,7 +111,7 @@ class Retry:
             return 0.0
         most = _FOREVER if self.max_wait is None else self.max_wait
         try:
-            seconds = min(most, self.wait * self.backoff ** (attempts - 1))
+            seconds = float(min(most, self.wait * self.backoff ** (attempts - 1)))
         except OverflowError:
             seconds = most
         return seconds * (1 - self.jitter * _chance()) if self.jitter else seconds
