@@ -209,12 +209,12 @@ class Node(BaseNode[S, P, E]):
         Args:
             max_retries: Attempts in all, at least 1; by default 1.
             wait: Seconds between two attempts; by default 0.
-            retry: Both of these and more, in their place: which exceptions, growing waits, chance.
+            retry: In place of both, and more.
 
         Raises:
-            OptionError: One of them has a wrong value, or `retry` is given beside the others.
+            OptionError: A value is wrong, or `retry` is not alone.
         """
-        if retry is None and (max_retries is not None or wait is not None):
+        if retry is None and self.retry is not None and (max_retries is not None or wait is not None):
             self.retry = None
         elif retry is not None and max_retries is None and wait is None:  # what the class says otherwise holds no more
             max_retries, wait = Node.max_retries, Node.wait

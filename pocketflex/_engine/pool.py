@@ -8,9 +8,8 @@
 
 There is no helper thread: the thread that waits for its job serves everybody's (turn.py). The user's code
 (iterating input, pickling, unpickling) runs only in the thread that owns the job, and never under the lock,
-so it may use the pool itself. Nothing is polled at intervals: the wait ends when a worker rings or ends,
-when another thread nudges, or when the earliest deadline passes: of an item, of a wait between two attempts, or of a
-job that has ended.
+so it may use the pool itself. Nothing is polled at intervals: the wait ends when a worker rings or ends, when
+another thread nudges, or when the earliest time has come: of an item, of its next attempt, of a job that has ended.
 """
 
 from __future__ import annotations

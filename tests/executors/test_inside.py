@@ -186,6 +186,10 @@ def test_a_failure_does_not_keep_the_other_items() -> None:
     found = pf.parallel_map(len, items, max_workers=1, isolate=False, on_error="collect")  # type: ignore[arg-type]
     items.clear()
     assert all(one.kind == "exception" for one in found)
+    kept = found[7]
+    found.clear()
+    assert [at for at, one in enumerate(watched) if one() is not None] == [7], "its own is kept, for a replay"
+    del kept
     assert [one for one in watched if one() is not None] == []
 
 
