@@ -18,11 +18,11 @@ struct awaiting {
     struct pace pace;
 };
 
-/* Makes a place for the next result. */
-static bool make_place(struct awaiting *loop)
+/* Makes a place for the next result, in which the item is meanwhile. */
+static bool make_place(struct awaiting *loop, PyObject *item)
 {
     *loop->index = PyList_Size(loop->results);
-    return PyList_Append(loop->results, Py_None) == 0;
+    return PyList_Append(loop->results, item) == 0;
 }
 
 /* Takes over the reference. The list is the caller's, but code of the user's has run since the place was made. */
@@ -52,7 +52,7 @@ static PyObject *start_next(struct awaiting *loop)
     PyObject *item = PyIter_Next(loop->items);
     if (!item)
         return NULL;
-    PyObject *coroutine = make_place(loop) ? call_with(loop->function, item) : NULL;
+    PyObject *coroutine = make_place(loop, item) ? call_with(loop->function, item) : NULL;
     Py_DECREF(item);
     PyObject *started = coroutine ? start(loop, coroutine) : NULL;
     Py_XDECREF(coroutine);

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
         WorkerDiedError,
     )
     from .flow import Flow, branch, linear, with_error_handling
+    from .harvest import partial
     from .models import run, run_batch, run_parallel_batch
     from .node import BaseNode, Node
     from .options import BatchOptions
     from .outcome import Failure, Value
     from .parallel import parallel_imap, parallel_map, share, shutdown
+    from .retry import Retry
 
 __version__ = "0.1.0"
 
@@ -62,6 +64,7 @@ __all__ = [
     "PayloadError",
     "PocketflexError",
     "RemoteError",
+    "Retry",
     "UnknownActionError",
     "Value",
     "WorkerDiedError",
@@ -69,6 +72,7 @@ __all__ = [
     "linear",
     "parallel_imap",
     "parallel_map",
+    "partial",
     "run",
     "run_async",
     "run_async_batch",
@@ -89,11 +93,13 @@ _HOMES = {
     "batch_node": ("BatchNode", "ParallelBatchNode"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "flow": ("Flow", "branch", "linear", "with_error_handling"),
+    "harvest": ("partial",),
     "models": ("run", "run_batch", "run_parallel_batch"),
     "node": ("BaseNode", "Node"),
     "options": ("BatchOptions",),
     "outcome": ("Failure", "Value"),
     "parallel": ("parallel_imap", "parallel_map", "share", "shutdown"),
+    "retry": ("Retry",),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from .options import BatchOptions
@@ -32,12 +34,20 @@ class Assembly:
         Raises:
             TypeError: They are neither numbers nor arrays of one shape, and an array was asked for.
         """
-        done, self._done = self._done, self._done + len(results)
+        done, stop = self._done, self._done + len(results)
         if self._is_array:
             if len(results):
-                self._add_rows(self._stack(results), done)
+                self._add_rows(self._stack(results), done, stop)
         elif type(results) is not range:  # a range: they are in their place already
-            self._list[done : self._done] = results
+            self._list[done:stop] = results
+        self._done = stop  # the last thing: who is interrupted before has not taken them
+
+    def taken(self) -> Iterator[Any]:
+        """The results so far, in the order in which they came."""
+        if not self._is_array:
+            return iter(self._list[: self._done])
+        rows = [] if self._rows is None or self._pieces else [self._rows[: self._done]]
+        return chain.from_iterable(rows + self._pieces)
 
     def finish(self) -> Any:
         """All results."""
@@ -53,7 +63,7 @@ class Assembly:
             raise TypeError(f"{self._refusal()}, not arrays of shapes {sorted(shapes)}")
         return np.concatenate(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
 
-    def _add_rows(self, rows: Any, done: int) -> None:
+    def _add_rows(self, rows: Any, done: int, stop: int) -> None:
         if self._length is None or self._pieces:
             self._pieces.append(rows.copy() if rows.base is not None else rows)
             return
@@ -62,7 +72,7 @@ class Assembly:
 
             self._rows = np.empty((self._length, *rows.shape[1:]), rows.dtype)
         if (rows.dtype, rows.shape[1:]) == (self._rows.dtype, self._rows.shape[1:]):
-            self._rows[done : self._done] = rows
+            self._rows[done:stop] = rows
         else:  # of another type, which all are to have, or of another shape, which is told in the end
             self._pieces = [self._rows[:done], rows.copy()]
 

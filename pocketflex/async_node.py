@@ -10,7 +10,7 @@ from .batch_node import BatchNode
 from .errors import FlowError
 from .node import E, Node, P, Posted, S, default, is_default, noted
 from .outcome import Value
-from .retry import Retry
+from .retry import policy
 from .walk import AsyncCall, Phase, Walk, label_of, warn_user
 
 
@@ -71,7 +71,7 @@ class AsyncNode(Node[S, P, E]):
     def _call(self) -> Any:
         own = is_default(self.exec_fallback_async) and is_default(self.exec_fallback)
         fallback = None if own else self.exec_fallback_async
-        return AsyncCall(self._function(), Retry(self.max_retries, self.wait), fallback)
+        return AsyncCall(self._function(), policy(self.max_retries, self.wait, self.retry), fallback)
 
 
 class AsyncBatchNode(AsyncNode[S, Any, Any], BatchNode[S, P, E], Generic[S, P, E]):

@@ -14,14 +14,16 @@ from time import perf_counter
 from typing import Any, cast
 
 from .assembly import Assembly
+from .call import Call
 from .errors import OptionError
 from .executors import find_executor
 from .executors.base import Job, Run
+from .harvest import BatchHarvest, hand_over, note_count
 from .observe.progress import Bar, open_bar
 from .observe.report import BatchRecord, Report
 from .options import BatchOptions
-from .outcome import OnError, Outcomes, Settlement
-from .retry import Call
+from .outcome import OnError, Outcomes
+from .settlement import Settlement
 
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 
@@ -40,8 +42,11 @@ class Batch:
         items = check_items(job.items, job.label)
         self._assembly = Assembly(options, job.label, None if job.is_streamed else _fixed_length(items))
         is_array, target = options.output == "array", self._assembly.target
-        self._job = Job(job.call, items, job.label, job.is_streamed, is_array, target)
+        self._waiting: dict[int, Outcomes] = {}  # what the run has and could not yield
+        self._job = Job(job.call, items, job.label, job.is_streamed, is_array, target, self._waiting)
         self._options = options
+        self._settlement = Settlement(cast(OnError, options.on_error), job.label)
+        self._spans: list[tuple[int, int]] | None = None if options.ordered else []
         self._run: Run = find_executor(options.executor).start(self._job, options)
         self._record = BatchRecord(job.label, self._run.workers)
         if report is not None:
@@ -49,29 +54,64 @@ class Batch:
 
     def results(self) -> Any:
         """Run all items and return their results as `on_error` and `output` say."""
-        settlement, assembly = self._settlement(), self._assembly
-        with closing(self._observe()) as runs:
-            for run in runs:
-                assembly.add(settlement.take(run))
-        settlement.close()
-        return assembly.finish()
+        settlement, assembly, spans = self._settlement, self._assembly, self._spans
+        run: Outcomes | None = None
+        try:
+            with closing(self._observe()) as runs:
+                for run in runs:
+                    assembly.add(settlement.take(run))
+                    if spans is not None:
+                        spans.append((run.start, len(run.results)))
+            settlement.close()
+            return assembly.finish()
+        except BaseException as error:
+            self._end(error, run)
+            raise
 
     def stream(self) -> Iterator[list[Any]]:
         """Yield results in runs as they come; closing the generator stops the job.
 
         A generator cannot raise StopIteration: that of an item arrives as the cause of a RuntimeError.
         """
-        settlement = self._settlement()
-        with closing(self._observe()) as runs:
-            for run in runs:
-                yield settlement.take(run)
-        settlement.close()
+        settlement, is_raising = self._settlement, self._options.on_error == "raise"
+        run: Outcomes | None = None
+        try:
+            with closing(self._observe()) as runs:
+                for run in runs:
+                    if run.failures and is_raising:  # what is before it has its turn
+                        yield run.results[: run.failures[0].index - run.start]
+                    yield settlement.take(run)
+            settlement.close()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._end(error, run)
+            raise
 
-    def _settlement(self) -> Settlement:
-        return Settlement(cast(OnError, self._options.on_error), self._job.label)
+    def hand_over(self, error: BaseException) -> None:
+        """Let the exception of a call that was interrupted carry what there is."""
+        harvest = self._harvest(None)
+        hand_over(error, harvest)
+        yielded = self._settlement.seen if self._job.is_streamed else 0
+        note_count(error, self._job.label, yielded + len(harvest), self._length, yielded)
+
+    def _end(self, error: BaseException, run: Outcomes | None) -> None:
+        """An exception ends the batch: let it tell and carry what is known."""
+        raised = self._settlement.raised
+        if raised is not None and raised.error is error:
+            self._settlement.note_others(failure for left in self._waiting.values() for failure in left.failures)
+            hand_over(error, self._harvest(run))
+        elif isinstance(error, KeyboardInterrupt):
+            self.hand_over(error)
+        else:
+            hand_over(error, self._harvest(None))
+
+    def _harvest(self, run: Outcomes | None) -> BatchHarvest:
+        waiting = [*([run] if run is not None else []), *self._waiting.values()]
+        return BatchHarvest(None if self._job.is_streamed else self._assembly, self._settlement, waiting, self._spans)
 
     def cancel(self) -> None:
-        """Stop the job from any thread; its results end early."""
+        """Stop the job from any thread; its results end early, and `hand_over` has what there was."""
         self._run.cancel()
 
     def _observe(self) -> Generator[Outcomes, None, None]:
@@ -107,8 +147,9 @@ def mapping(
     label = f"{door}({getattr(function, '__qualname__', type(function).__name__)})"
     if items is None:  # of a node it is an empty batch, as in PocketFlow
         raise TypeError(f"{label}: the items of a batch must be iterable, not NoneType (None)")
-    job = Job(Call(function), items, label, is_streamed=is_streamed)
     resolved = BatchOptions.resolve(options)
+    call = Call(function) if resolved.retry is None else Call(function, resolved.retry)
+    job = Job(call, items, label, is_streamed=is_streamed)
     if is_streamed and resolved.output != "list":
         raise OptionError(f"output={resolved.output!r}: {door} yields one result after the other")
     return Batch(job, resolved)

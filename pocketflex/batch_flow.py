@@ -14,7 +14,8 @@ from .async_node import AsyncNode
 from .flow import Flow
 from .node import Posted, S, default
 from .options import BatchOptions
-from .outcome import Failure, OnError, Outcome, Outcomes, Value, settle
+from .outcome import Failure, OnError, Outcome, Outcomes, Value
+from .settlement import settle
 from .walk import Phase, Runs, State, Walk, follow, label_of
 
 _END = object()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, cast
 
+from .call import Call
 from .node import E, Node, P, Posted, S, default, is_default
 from .outcome import Outcome, Value
-from .retry import Call
 from .walk import ForEach, State, Walk
 
 

@@ -8,12 +8,13 @@ from enum import Enum
 from typing import Any
 
 from .batch import Batch
+from .call import Call
 from .errors import FlowError
 from .executors.base import Job
 from .observe.report import Report
 from .options import BatchOptions
 from .outcome import Failure, Outcome, Value
-from .retry import Call, begin_attempt, current_attempt
+from .retry import begin_attempt, current_attempt
 from .walk import Attempt, Command, ForEach, Phase, Runs, State, Walk, label_of
 
 
@@ -62,6 +63,8 @@ class Setting:
         else:
             options = replace(options, executor="serial")
         call = Call(FlowRun(node, command.state)) if isinstance(command, Runs) else node._call()
+        if options.retry is not None and not isinstance(command, Runs):
+            call = replace(call, retry=options.retry)
         return Batch(Job(call, command.items, label_of(node)), options, self.report)
 
 

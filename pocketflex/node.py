@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from .call import Call
 from .outcome import Failure, Outcome, Value, add_note_once
-from .retry import Call, Retry, current_attempt
+from .retry import Retry, current_attempt, policy
 from .walk import Attempt, Phase, State, Walk, label_of, warn_user
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class BaseNode(Generic[S, P, E]):
     def _function(self) -> Callable[[Any], Any]:
         return self.exec
 
-    def _call(self) -> Any:  # a retry.Call, or an AsyncCall where the node is awaited
+    def _call(self) -> Any:  # a call.Call, or an AsyncCall where the node is awaited
         return Call(self._function())
 
     def _detached(self) -> Any:
@@ -180,7 +181,7 @@ class _Edge:
 
 
 class Node(BaseNode[S, P, E]):
-    """A node that tries `exec` up to `max_retries` times, with `wait` seconds in between.
+    """A node that tries `exec` up to `max_retries` times, with `wait` seconds in between, or as `retry` says.
 
     Example:
         >>> class Double(Node):
@@ -198,20 +199,28 @@ class Node(BaseNode[S, P, E]):
 
     max_retries: int = 1
     wait: float = 0
+    retry: Retry | None = None
 
-    def __init__(self, max_retries: int | None = None, wait: float | None = None) -> None:
+    def __init__(
+        self, max_retries: int | None = None, wait: float | None = None, *, retry: Retry | None = None
+    ) -> None:
         """Set how often `exec` is tried; what is not given is as the class says.
 
         Args:
             max_retries: Attempts in all, at least 1; by default 1.
             wait: Seconds between two attempts; by default 0.
+            retry: In place of both, and more.
 
         Raises:
-            OptionError: One of them has a wrong value.
+            OptionError: A value is wrong, or `retry` is not alone.
         """
-        given = {"max_retries": max_retries, "wait": wait}
+        if retry is None and self.retry is not None and (max_retries is not None or wait is not None):
+            self.retry = None
+        elif retry is not None and max_retries is None and wait is None:  # what the class says otherwise holds no more
+            max_retries, wait = Node.max_retries, Node.wait
+        given = {"max_retries": max_retries, "wait": wait, "retry": retry}
         self.__dict__.update({name: value for name, value in given.items() if value is not None})
-        Retry(self.max_retries, self.wait)  # refuses wrong values here, not at the first run
+        policy(self.max_retries, self.wait, self.retry)  # refuses wrong values here, not at the first run
 
     @property
     def cur_retry(self) -> int:
@@ -225,7 +234,7 @@ class Node(BaseNode[S, P, E]):
 
     def _call(self) -> Any:
         fallback = None if is_default(self.exec_fallback) else self.exec_fallback
-        return Call(self._function(), Retry(self.max_retries, self.wait), fallback)
+        return Call(self._function(), policy(self.max_retries, self.wait, self.retry), fallback)
 
 
 def check_target(target: Any) -> None:

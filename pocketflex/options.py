@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from .errors import OptionError
+from .retry import Retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +26,15 @@ class BatchOptions:
         max_concurrency: Items of an async batch that are under way at the same time.
         on_error: `raise` the failure with the lowest index, `collect` failures in their places,
             or `skip` them.
-        timeout: Seconds that one item may take, all its attempts included; None means no limit. A
-            worker that runs longer is killed. Where items run in this process they cannot be
+        timeout: Seconds that one item may take, all its attempts included, the waits between them not; None means
+            no limit. A worker that runs longer is killed. Where items run in this process they cannot be
             stopped: an item that took longer fails once it ends.
         ordered: Deliver results in input order (True) or as they come (False).
         progress: Show a progress bar that counts items; needs tqdm.
         executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
         crash_retries: How often an item is tried again after it has ended its worker process.
+        retry: How often an item is tried, after which exceptions, and how long to wait in between: a `Retry`. Given
+            with a call it wins over what nodes say, `max_retries` and `wait` included; None leaves it to them.
         output: What the results come in: a `list`, or one ndarray (`array`) with a row for each item,
             where they are numbers or arrays of one shape. Numbers are then not made into Python
             objects one by one.
@@ -49,6 +52,7 @@ class BatchOptions:
     progress: bool = False
     executor: Any = "processes"  # a name, or any object that satisfies executors.base.Executor
     crash_retries: int = 1
+    retry: Retry | None = None
     output: str = "list"
     isolate: bool = True
 
@@ -62,6 +66,8 @@ class BatchOptions:
         for name in ("ordered", "progress", "isolate"):
             if not isinstance(getattr(self, name), bool):
                 self._refuse(name, "True or False")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            self._refuse("retry", "a Retry, as in retry=pf.Retry(3, wait=0.5), or None")
         if self.output not in ("list", "array"):
             self._refuse("output", "'list' or 'array'")
         if self.output == "array" and self.on_error == "collect":
@@ -122,7 +128,10 @@ def check_names(given: Mapping[str, Any]) -> None:
 
             near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, OPTION_NAMES, n=1)
             if name in ("max_retries", "wait"):
-                raise OptionError(f"{name!r} is no option of a call: it belongs to the node, as in MyNode({name}=3)")
+                raise OptionError(
+                    f"{name!r} is no option of a call: it belongs to the node, as in MyNode({name}=3); "
+                    "a call has retry=pf.Retry(attempts, wait)"
+                )
             hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(OPTION_NAMES)}"
             raise OptionError(f"unknown option {name!r}: {hint}")
 

@@ -1,22 +1,19 @@
-"""What became of an item: `Value` or `Failure`, and what a call makes of the failures.
+"""What became of an item: `Value` or `Failure`.
 
 Every item of a batch ends in exactly one outcome, the same in every model and on every executor.
 Executors deliver outcomes in runs of neighbouring items (`Outcomes`), because a record per item
-would cost more than a tiny item itself. `Settlement` is the only place that applies `on_error`.
+would cost more than a tiny item itself. What a call makes of the failures is said in settlement.py.
 """
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 Kind = Literal["exception", "timeout", "crashed", "unpicklable", "cancelled"]
 OnError = Literal["raise", "collect", "skip"]
-
-_log = logging.getLogger("pocketflex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +23,33 @@ class Value:
     result: Any
 
 
+class Replayable(Protocol):
+    """What is done with an item, and can be done once more."""
+
+    def replay(self, one: Any, /) -> Any:
+        """Do it, once, with the one item of a list or of rows of an ndarray; nothing is caught."""
+
+
+class Origin(NamedTuple):
+    """Where a failure comes from: what was called, and with which item (the only one of a list, or of an ndarray)."""
+
+    call: Replayable
+    one: Any
+
+
+class _Traced:
+    """What a failure has besides its fields, so that nobody compares, shows or pickles it."""
+
+    __slots__ = ("_origin",)
+
+    _origin: Origin
+
+
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(_Traced):
     """The outcome of an item that failed.
+
+    It keeps its item as long as it lives, for `replay`; a copy that was pickled does not.
 
     Attributes:
         index: Position of the item in the input, from 0.
@@ -43,6 +64,40 @@ class Failure:
     error: BaseException
     attempts: int = 1
     kind: Kind = "exception"
+
+    def replay(self) -> Any:
+        """Run the item once more, in this process and thread: for a debugger, or with more logging.
+
+        One bare call: no retry, no fallback, no `timeout`, nothing caught. Beware of an item that crashed: what
+        ended its worker then ends this process, and one that took too long takes as long here.
+
+        Returns:
+            What the function returns this time; of an async node an awaitable: ``await failure.replay()``.
+
+        Raises:
+            LookupError: The item is no longer there, as in a failure that was pickled.
+            Exception: What the function raises this time, with a traceback that leads through its frames.
+
+        Example:
+            >>> import pocketflex as pf
+            >>> [failure] = pf.parallel_map(int, ["x"], on_error="collect")
+            >>> failure.replay()  # or: import pdb; pdb.runcall(failure.replay)
+            Traceback (most recent call last):
+            ...
+            ValueError: invalid literal for int() with base 10: 'x'
+        """
+        origin = getattr(self, "_origin", None)
+        if origin is None:
+            raise LookupError(
+                f"item {self.index} is not there any more: a failure has its item only in the process, and the call, "
+                "that it came from, not once it was pickled or made by hand; run the function with the item yourself"
+            )
+        return origin.call.replay(origin.one)
+
+
+def trace(failure: Failure, call: Replayable, one: Any) -> None:
+    """Let a failure know where it comes from; to its readers it is frozen."""
+    object.__setattr__(failure, "_origin", Origin(call, one))
 
 
 Outcome = Value | Failure
@@ -119,56 +174,3 @@ def add_note_once(error: BaseException, note: str) -> None:
         raise
     except BaseException:  # the user's own `__notes__` may not be a list, or raise anything
         return
-
-
-class Settlement:
-    """Applies `on_error` to runs of outcomes as they come.
-
-    `raise` raises the first failure that it meets: with runs in input order that is the one with the lowest
-    index. `collect` leaves each `Failure` in its place. `skip` leaves failures out and logs how many there
-    were; when every item failed, the first failure is raised.
-
-    Not a generator: one could not raise an item's StopIteration.
-    """
-
-    def __init__(self, on_error: OnError, label: str) -> None:
-        self._on_error = on_error
-        self._label = label
-        self._seen = 0
-        self._skipped: list[Failure] = []
-
-    def take(self, run: Outcomes) -> Any:
-        """The results of a run of outcomes; raises what a failed item raised if that is wanted."""
-        self._seen += len(run.results)
-        if not run.failures:
-            return run.results
-        if self._on_error == "raise":
-            raise annotate(run.failures[0], self._label)
-        for failure in run.failures:
-            annotate(failure, self._label)
-        if self._on_error == "collect":
-            return run.results
-        self._skipped += run.failures
-        failed = {failure.index - run.start for failure in run.failures}
-        return [result for position, result in enumerate(run.results) if position not in failed]
-
-    def close(self) -> None:
-        """After the last run: say what was skipped; raise if that is everything."""
-        if not self._skipped:
-            return
-        first = min(self._skipped, key=lambda failure: failure.index)
-        if len(self._skipped) == self._seen:
-            add_note_once(first.error, f"all {self._seen} items failed, so on_error='skip' has nothing to return")
-            raise first.error
-        _log.warning(
-            "%s: %d of %d items failed and were skipped; the first is item %d: %s",
-            self._label, len(self._skipped), self._seen, first.index, describe(first.error),
-        )  # fmt: skip
-
-
-def settle(outcomes: Outcomes, on_error: OnError, label: str) -> Any:
-    """The results of a whole batch, as `Settlement` says."""
-    settlement = Settlement(on_error, label)
-    results = settlement.take(outcomes)
-    settlement.close()
-    return results

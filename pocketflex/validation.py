@@ -17,7 +17,7 @@ from .async_node import AsyncBatchNode, AsyncNode
 from .batch_node import BatchNode
 from .errors import OptionError
 from .node import BaseNode, Node, is_default
-from .retry import Retry
+from .retry import policy
 from .walk import label_of
 
 _SYNC_PHASES = ("prep", "exec", "exec_item", "exec_chunk", "exec_fallback", "post")
@@ -38,7 +38,7 @@ def _check_edges(node: BaseNode[Any, Any, Any]) -> Iterator[str]:
 def _check_retries(node: BaseNode[Any, Any, Any]) -> Iterator[str]:
     if isinstance(node, Node):
         try:
-            Retry(node.max_retries, node.wait)
+            policy(node.max_retries, node.wait, node.retry)
         except OptionError as error:
             yield str(error)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AsyncCall:
-    """What is done with an item of an async node: `retry.Call` with functions to await."""
+    """What is done with an item of an async node: `call.Call` with functions to await."""
 
     function: Callable[[Any], Awaitable[Any]]
     retry: Retry = field(default_factory=Retry)
@@ -46,6 +46,10 @@ class AsyncCall:
     def is_plain(self) -> bool:
         """Whether an item is one bare call of `function`: no retry, no fallback."""
         return self.retry.attempts == 1 and self.fallback is None
+
+    def replay(self, one: Any) -> Awaitable[Any]:
+        """Call the function with the one item of a list; what it gives is to be awaited."""
+        return self.function(one[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ The files in the order of an item's life:
       job             a job and its inbox
       retired         jobs that ended before their workers let go of them
       deadlines       items that run longer than `timeout`
+      delays          items that wait before their next attempt
       turn, poller    which thread waits for all of them, and on what
       crew            the workers as the parent sees them: hired, watched, killed
       member          one of them: told of jobs, called

@@ -19,7 +19,7 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
     1008... parent      4 letters of 4 words: jobs to take part in
     1024... both        the hatch (hatch.py): a call of one item, and its result
 
-    record  KIND JOB BLOCK START LENGTH SEGMENT OFFSET NBYTES NANOSECONDS IS_HELD IS_ALONE DROPPED
+    record  KIND JOB BLOCK START LENGTH SEGMENT OFFSET NBYTES NANOSECONDS IS_HELD IS_ALONE DROPPED ATTEMPTS PAUSE
     letter  JOB SEGMENT OFFSET NBYTES   JOB is written last; the worker makes it 0 when it has read the letter
 
 In the parent's slot:
@@ -58,7 +58,7 @@ JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
 ASLEEP, TAIL, PACKETS, POSTED = range(7, 11)
 WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
-_FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 12
+_FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 14
 _LETTERS, _LETTER, _MAIL = 4, 4, _FIRST + _RECORDS * _RECORD
 
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any
 
-from ..outcome import Failure, Outcomes, Value
+from ..call import FRESH, Later
+from ..outcome import Failure, Outcome, Outcomes, Value
 from ..retry import begin_attempt
 from . import failures, native
 from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB
@@ -17,7 +18,7 @@ from .fetching import FetchError
 from .items import ItemReader
 from .ledger import Claim
 from .pace import BUDGET
-from .ranges import Span
+from .ranges import Span, Tried
 from .reading import Column
 from .records import Record, Told
 from .task import Office, Task
@@ -43,6 +44,8 @@ class ClaimRun:
         self._is_over = False  # whether the rest of the claim is not to be run here
         self.is_held = False  # whether the parent has been told that the user's code still refers to the block
         self._next = self._span.start  # index of the first item that has not been run
+        tried = Tried.unpack(claim.entry.tried) if claim.entry.tried else None  # such an item is alone in its block
+        self._before = Later(tried.attempts, tried.milliseconds / 1000) if tried else FRESH
 
     def run(self) -> None:
         """Run the items and tell their outcomes; hand back what is not run."""
@@ -134,10 +137,8 @@ class ClaimRun:
             looked = now
 
     def _run_one(self, items: Iterator[Any], index: int) -> None:
-        words, task = self._words, self._task
-        if task.timeout is not None:
-            words[BEGAN] = monotonic_ns()  # before the index: see board.py
-        words[INDEX] = index
+        task = self._task
+        self._point_at(index)
         try:
             item = next(items)
         except FetchError:
@@ -149,25 +150,53 @@ class ClaimRun:
             if task.call.is_plain and task.timeout is None:
                 self._returns.results.append(task.call.function(item))
             else:
-                self._telling.keep(task.call.run(index, item, task.timeout))
+                self._keep(index, task.call.try_on(index, item, task.timeout, self._before))
         except BaseException as error:
             self._telling.fail(error)
 
+    def _point_at(self, index: int) -> None:
+        """Publish which item runs."""
+        if self._task.timeout is not None:
+            self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)  # before the index: see board.py
+        self._words[INDEX] = index
+
+    def _keep(self, index: int, found: Outcome | Later) -> None:
+        if isinstance(found, Later):
+            self._telling.postpone(index, found)
+        else:
+            self._telling.keep(found)
+
     def _run_chunk(self) -> None:
-        start, count = self._span.start, self._span.stop - self._span.start
+        start, count, call = self._span.start, self._span.stop - self._span.start, self._task.call
         self._words[COUNT] = count
         self._begin()
         try:
             items = self._reader.sequence(self._claim.first, self._claim.first + self._claim.grains)
-            outcomes = self._task.call.run_chunk(start, items, self._task.timeout)
+            outcomes = None if self._before.attempts else call.run_whole(start, items, self._task.timeout)
         except FetchError:
             raise
         except BaseException as error:
             outcomes = Outcomes.gather(start, [Failure(start + at, error) for at in range(count)])
-        failures = {failure.index: failure for failure in outcomes.failures}
-        for index, result in enumerate(outcomes.results, start):
-            self._telling.keep(failures.get(index) or Value(result))
+        if outcomes is None:
+            self._run_alone(items)
+        else:
+            failures = {failure.index: failure for failure in outcomes.failures}
+            for index, result in enumerate(outcomes.results, start):
+                self._telling.keep(failures.get(index) or Value(result))
         self._next = self._span.stop
+
+    def _run_alone(self, items: Any) -> None:
+        """Run the items of a chunk one at a time."""
+        for at, index in enumerate(range(*self._span)):
+            if self._task.timeout is not None:
+                self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)
+            self._words[COUNT] = 1  # after BEGAN: the parent reads them the other way round
+            self._words[INDEX] = index
+            try:
+                one = items[at : at + 1]
+                self._keep(index, self._task.call.try_alone(index, one, self._task.timeout, self._before))
+            except BaseException as error:
+                self._telling.fail(error)
 
     # --- what may be done between two items -------------------------------------------------------
 

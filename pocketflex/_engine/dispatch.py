@@ -3,7 +3,7 @@
 Workers claim items by themselves, from blocks in shared memory; dispatch decides which blocks there
 are. Events go in as method calls, instructions come out as return values. Rules:
 
- 1. An index belongs to one lot at a time, or waits to be planned, or is done.
+ 1. An index belongs to one lot at a time, or waits to be planned, or to be due, or is done.
  2. Blocks are sized by measured time (`Pace`), and so is the grain in which they are claimed. Nothing
     is known of the first ones: they are small, and can be claimed item by item.
  3. Only so much waits unclaimed that no worker runs dry while the owner encodes more.
@@ -13,6 +13,7 @@ are. Events go in as method calls, instructions come out as return values. Rules
  6. Where the owner of a job runs items too it takes them as they would be planned, or claims them as a
     worker does; but nothing of a job that has ended a worker, for that could end the owner. It may be
     in an item for long, so more waits unclaimed meanwhile.
+ 7. An item that waits for its next attempt is in no lot. Once due, it is planned alone, before new ones.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .pace import Pace
-from .ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Lot, Plan, Running, Span
+from .ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Lot, Plan, Running, Span, Tried, joined
 
 _SHARES = 4  # claims that a block is made for: of less, much would be remainders
 _AHEAD = 2  # claims for each worker that wait unclaimed
@@ -42,6 +43,7 @@ class _Job:
     lots: int = 0
     again: deque[Span] = field(default_factory=deque)  # to be encoded once more, before any new item
     crashes: dict[int, int] = field(default_factory=dict)  # item -> workers that it has ended
+    tried: dict[int, Tried] = field(default_factory=dict)  # item that is tried again after a wait -> its past
 
     def share(self) -> int:
         """Items that a worker claims at a time."""
@@ -53,17 +55,6 @@ class _Job:
         if self.limits.is_joined and self.pace.is_dear:
             each = max(each, min(self.pace.within(_ABSENCE), _ROOMS * self.pace.room))
         return each * self.limits.max_workers
-
-
-def _joined(claimed: Iterable[tuple[int, Span]]) -> list[tuple[int, Span]]:
-    """Neighbouring spans of a block as one: what runs as a chunk is blamed as one."""
-    joined: list[tuple[int, Span]] = []
-    for number, span in sorted(claimed):
-        if joined and joined[-1][0] == number and joined[-1][1].stop == span.start:
-            joined[-1] = number, Span(joined[-1][1].start, span.stop)
-        else:
-            joined.append((number, span))
-    return joined
 
 
 class Dispatch:
@@ -171,6 +162,21 @@ class Dispatch:
         lot = self._lots[number]
         self._settle(number, lot, span)
         self._jobs[lot.job].pace.measure(span.stop - span.start, seconds)
+        self._jobs[lot.job].tried.pop(span.start, None)  # such an item is alone in its block
+
+    def postpone(self, number: int, index: int, tried: Tried) -> None:
+        """An item of a block has no outcome: it is to be tried again once it is `due`."""
+        lot = self._lots[number]
+        self._settle(number, lot, Span(index, index + 1))
+        self._jobs[lot.job].tried[index] = tried
+
+    def due(self, job: int, index: int) -> None:
+        """An item that was postponed has waited long enough: its turn is behind those that have before it."""
+        self._jobs[job].again.append(Span(index, index + 1))
+
+    def tried(self, job: int, planned: Span) -> Tried:
+        """What the item of a planned span has behind it."""
+        return self._jobs[job].tried.get(planned.start, Tried())
 
     def hand_back(self, number: int, span: Span) -> None:
         """A worker has claimed items of a block and will not run them."""
@@ -188,7 +194,7 @@ class Dispatch:
             is_final: Whether the item is blamed at once (a timeout) or may be tried again (a crash).
         """
         blames: list[Blame] = []
-        for number, span in _joined(claimed):
+        for number, span in joined(claimed):
             lot = self._lots.get(number)
             if lot is None:
                 continue

@@ -7,8 +7,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from ..call import Call
 from ..outcome import Failure, Outcome, Value
-from ..retry import Call, begin_attempt
+from ..retry import begin_attempt
 from . import failures, native
 from .blocks import COLUMNS
 from .board import COUNT, INDEX, JOB

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from . import native
 from .board import REST
 from .crew import Crew
+from .delays import Delays
 from .dispatch import Dispatch
 from .job import Arrived, Broken, PoolJob, free
 from .member import Member
 from .packets import Disconnected
-from .ranges import Span
+from .ranges import Span, Tried
 from .records import Record, Told
 from .retired import Retired
 from .transport import LoadFailed
@@ -20,11 +21,14 @@ from .transport import LoadFailed
 class Intake:
     """Passes on what workers tell; everything is to be called under the pool's lock."""
 
-    def __init__(self, crew: Crew, dispatch: Dispatch, jobs: Mapping[int, PoolJob], retired: Retired) -> None:
+    def __init__(
+        self, crew: Crew, dispatch: Dispatch, jobs: Mapping[int, PoolJob], retired: Retired, delays: Delays
+    ) -> None:
         self._crew = crew
         self._dispatch = dispatch
         self._jobs = jobs
         self._retired = retired
+        self._delays = delays
 
     def knows(self, job: PoolJob) -> bool:
         """Whether a job is under way: the pool may have been shut down meanwhile."""
@@ -94,6 +98,11 @@ class Intake:
             job.may_fetch &= record.kind != Told.UNREADABLE
             self._dispatch.hand_back(record.block, span)
             job.ring(len(job.members))
+        elif record.kind == Told.LATER:
+            job.futile_deaths = 0
+            self._dispatch.postpone(record.block, record.start, Tried(record.attempts, record.nanoseconds // 1_000_000))
+            job.ledger.repeat()
+            self._delays.add(job.number, record.start, record.pause / 1e9)
         elif record.nbytes:
             job.futile_deaths = 0
             self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)

@@ -28,6 +28,7 @@ class Entry(NamedTuple):
         length: Items.
         grain: Items in a grain; the last has fewer.
         region: Where it lies in the parent's arena.
+        tried: Of one item that has been tried before and waited since: what `Later` says of it, packed.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Entry(NamedTuple):
     length: int
     grain: int
     region: Region
+    tried: int = 0
 
     def span(self, first: int, grains: int) -> Span:
         """The items of some grains, by index."""
@@ -90,8 +92,8 @@ class Ledger:
         """Let workers claim the items of a block."""
         position = self._positions[entry.number] = self._free.pop()
         at = _ENTRIES + _ENTRY * position
-        number, start, length, grain, region = entry
-        self._words[at : at + 7] = array("q", (number, start, length, grain, region[0], region[1], region[2]))
+        number, start, length, grain, region, tried = entry
+        self._words[at : at + 8] = array("q", (number, start, length, grain, *region[:3], tried))
         native.publish(self._words, position, self._lock)
 
     def forget(self, number: int) -> None:
@@ -108,6 +110,10 @@ class Ledger:
         self._withdrawn += count
         if self._words[_TOTAL] != _UNKNOWN:
             self._words[_TOTAL] -= count
+
+    def repeat(self) -> None:
+        """An item that was claimed will be published once more: what is left of all grows by one."""
+        self.withdraw(-1)
 
     def close(self) -> None:
         """Nobody may claim any more."""
@@ -164,5 +170,5 @@ class Ledger:
 
     def _entry(self, position: int) -> Entry:
         at = _ENTRIES + _ENTRY * position
-        number, start, length, grain, segment, offset, nbytes = self._words[at : at + 7]
-        return Entry(number, start, length, grain, Region(segment, offset, nbytes))
+        number, start, length, grain, segment, offset, nbytes, tried = self._words[at : at + 8]
+        return Entry(number, start, length, grain, Region(segment, offset, nbytes), tried)

@@ -7,7 +7,7 @@ import pickle
 import sys
 from typing import Any
 
-from ..retry import Call
+from ..call import Call
 from . import payload
 from .segments import Region
 from .transport import Surroundings, Terms, Transport, environ_now

@@ -24,9 +24,9 @@ from typing import Any
 
 import cloudpickle
 
+from ..call import Call
 from ..errors import PayloadError
 from ..outcome import describe
-from ..retry import Call
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 

@@ -8,8 +8,8 @@
 
 There is no helper thread: the thread that waits for its job serves everybody's (turn.py). The user's code
 (iterating input, pickling, unpickling) runs only in the thread that owns the job, and never under the lock,
-so it may use the pool itself. Nothing is polled at intervals: the wait ends when a worker rings or ends,
-when another thread nudges, or when the earliest deadline passes, of an item or of a job that has ended.
+so it may use the pool itself. Nothing is polled at intervals: the wait ends when a worker rings or ends, when
+another thread nudges, or when the earliest time has come: of an item, of its next attempt, of a job that has ended.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from . import native
 from .blocks import Block
 from .crew import Crew
 from .deadlines import Deadlines
+from .delays import Delays
 from .dispatch import Dispatch
 from .errands import Errands
 from .intake import Intake
@@ -59,7 +60,8 @@ class Pool:
         self._deadlines = Deadlines(self._crew, self._jobs)
         self._stock = Stock(self._crew.arena, self._crew.lock)
         self._retired = Retired(self._crew, self._stock)
-        self._intake = Intake(self._crew, self._dispatch, self._jobs, self._retired)
+        self._delays = Delays(self._dispatch, self._jobs)
+        self._intake = Intake(self._crew, self._dispatch, self._jobs, self._retired, self._delays)
         self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._intake)
         self._turn = Turn(self._patience, self._crew.poll, self._serve, self._mend)
         self._numbers = count(1)
@@ -132,7 +134,8 @@ class Pool:
             for member in job.members.values():
                 with suppress(Disconnected):  # its end is about to be reported
                     member.transport.introduce(block.region.segment, *block.refers_to)
-            job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region))
+            tried = self._dispatch.tried(job.number, planned).pack()
+            job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region, tried))
             job.call_up(self.arena)
             self._crew.end_overrun()
             native.fence()
@@ -226,9 +229,10 @@ class Pool:
             member.hatch.notice()
         self._deadlines.enforce()
         self._retired.enforce()
+        self._delays.enforce()
 
     def _patience(self) -> float:
-        return min(self._deadlines.patience(), self._retired.patience())
+        return min(self._deadlines.patience(), self._retired.patience(), self._delays.patience())
 
     def _retire(self, job: PoolJob) -> None:
         if self._jobs.pop(job.number, None) is None:

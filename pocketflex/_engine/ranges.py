@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +30,22 @@ class Blame(NamedTuple):
     job: int
     item: int
     attempts: int
+
+
+class Tried(NamedTuple):
+    """What an item has behind it that is to be tried again after a wait."""
+
+    attempts: int = 0
+    milliseconds: int = 0  # that these took
+
+    def pack(self) -> int:
+        """As one word; 0 if there is nothing behind it."""
+        return self.milliseconds << 32 | self.attempts
+
+    @classmethod
+    def unpack(cls, word: int) -> Tried:
+        """What `pack` gave."""
+        return cls(word & 0xFFFFFFFF, word >> 32)
 
 
 class Running(NamedTuple):
@@ -100,3 +117,14 @@ class Lot:
             at = end if at < 0 else at
             spans.append(Span(self.start + begin, self.start + at))
         return spans
+
+
+def joined(claimed: Iterable[tuple[int, Span]]) -> list[tuple[int, Span]]:
+    """Neighbouring spans of a block as one: what runs as a chunk is blamed as one."""
+    joined: list[tuple[int, Span]] = []
+    for number, span in sorted(claimed):
+        if joined and joined[-1][0] == number and joined[-1][1].stop == span.start:
+            joined[-1] = number, Span(joined[-1][1].start, span.stop)
+        else:
+            joined.append((number, span))
+    return joined

@@ -16,6 +16,7 @@ class Told(IntEnum):
     LET_GO = 3  # nothing refers to this block any more
     DROPPED = 4  # nothing but what every record may tell: a job of which nothing is read any more
     UNREADABLE = 5  # as NOT_RUN, because the parent's memory cannot be read: to be sent again, as copies
+    LATER = 6  # this item has been tried and is to be tried again after a while
 
 
 class Record(NamedTuple):
@@ -30,10 +31,12 @@ class Record(NamedTuple):
         segment: Where their outcomes lie in the worker's arena: segment,
         offset: offset,
         nbytes: and length; 0 where there are none.
-        nanoseconds: Time spent on them.
+        nanoseconds: Time spent on them; of LATER, by all attempts so far.
         is_held: Whether the user's code still refers to the block.
         is_alone: Whether that region has a segment of its own.
         dropped: A job that is over, and of which this worker reads nothing any more, or 0.
+        attempts: Of LATER: how often the item has been tried.
+        pause: Of LATER: nanoseconds to wait.
     """
 
     kind: int
@@ -48,6 +51,8 @@ class Record(NamedTuple):
     is_held: int = 0
     is_alone: int = 0
     dropped: int = 0
+    attempts: int = 0
+    pause: int = 0
 
     @property
     def stop(self) -> int:

@@ -75,6 +75,15 @@ class Source:
         part = self._sequence[span.start : min(span.stop, self._length)]
         return Taken(part if is_array(part) and has_plain_rows(part) else list(part), 0, len(part))
 
+    def recall(self, index: int) -> Any:
+        """An item that was taken and has no outcome yet, alone in a list or an ndarray; None if it is not there."""
+        if self._sequence is None:
+            kept = next((kept for kept in self._kept if kept.start <= index < kept.start + len(kept.items)), None)
+            return None if kept is None else [kept.items[index - kept.start]]
+        if len(self._sequence) <= index:  # the list has been shortened
+            return None
+        return self.take(Span(index, index + 1)).sliced()
+
     def _take_kept(self, span: Span) -> list[Any]:
         for kept in self._kept:
             if kept.start <= span.start < kept.start + len(kept.items):

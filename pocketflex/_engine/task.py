@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..retry import Call
+from ..call import Call
 from .fetching import Fetcher
 from .items import ItemReader
 from .ledger import Entry, Ledger

@@ -6,6 +6,7 @@ import os
 import sys
 from time import monotonic, monotonic_ns
 
+from ..call import Later
 from ..outcome import Kind, Outcome, Value
 from . import failures
 from .board import BEGAN, INDEX, JOB
@@ -32,6 +33,8 @@ class Telling:
         self._reader = reader
         self.returns = Returns(desk.transport.arena, self)
         self._sent = claim.span.start  # index of the first item that has not been told
+        self._stop = claim.span.stop
+        self._later: Record | None = None  # an item that is to be tried again, to be told with the next outcomes
         self._told_at = monotonic()
         self._watch = desk.stopwatch()  # since then
         self._pid = os.getpid()
@@ -50,6 +53,19 @@ class Telling:
         returns = self.returns
         returns.failed[len(returns.results)] = failures.record(error, attempts, kind)
         returns.results.append(None)
+
+    def postpone(self, index: int, later: Later) -> None:
+        """The next item, of that index, is to be tried again after a while.
+
+        That is told at once, unless it is the last of the claim: once all of its items are told, the block must
+        not be referred to any more without the parent knowing, and that is told with the last outcomes.
+        """
+        spent, pause = int(later.spent * 1e9), int(later.pause * 1e9)
+        self._later = Record(
+            Told.LATER, self._task.job, self._block, index, 1, nanoseconds=spent, attempts=later.attempts, pause=pause
+        )
+        if index + 1 < self._stop:
+            self.flush(is_last=False)
 
     # --- told -----------------------------------------------------------------------------------
 
@@ -103,6 +119,9 @@ class Telling:
             self._sent += block.length
         if is_held and not blocks:
             self._desk.tell(Record(Told.OUTCOMES, self._task.job, self._block, self._sent, is_held=1))
+        if self._later is not None:
+            self._desk.tell(self._later)
+            self._sent, self._later = self._sent + 1, None
         self._told_at, self._watch = monotonic(), self._desk.stopwatch()
         return is_held
 

@@ -126,7 +126,7 @@ def await_each(
             if (item := next(items, _END)) is _END:
                 return False
             index[0] = len(results)
-            results.append(None)
+            results.append(item)
             coroutine = function(item)
             try:
                 return coroutine, coroutine.send(None)

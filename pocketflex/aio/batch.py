@@ -27,11 +27,13 @@ from .._engine import native
 from ..assembly import Assembly
 from ..batch import known_length
 from ..errors import ItemTimeoutError
+from ..harvest import ListHarvest, hand_over, note_count
 from ..observe.progress import open_bar
 from ..observe.report import BatchRecord
 from ..options import BatchOptions
-from ..outcome import Failure, OnError, Outcome, Outcomes, Value, settle
+from ..outcome import Failure, OnError, Outcome, Outcomes, Value, trace
 from ..retry import begin_attempt
+from ..settlement import settle
 from ..walk import AsyncCall
 from .feed import END, NOWHERE, Feed, Pace, Tally
 from .tasks import attempt_item, end_all, go_on, is_coroutine_function
@@ -53,18 +55,25 @@ async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: 
     bar = open_bar(options.progress, record.label, length)
     batch = AsyncBatch(call, feed, options, Tally(bar))
     try:
-        await batch.run(options.max_concurrency if length is None else min(options.max_concurrency, length))
-    finally:
-        record.seconds = perf_counter() - begun
-        record.items, record.failures = len(batch.results), len(batch.failures)
-        bar.close()
-        await feed.close()
-    failures = tuple(sorted(batch.failures, key=lambda failure: failure.index))
-    if batch.pace.feed_error is not None and not (failures and options.on_error == "raise"):
-        raise batch.pace.feed_error
-    assembly = Assembly(options, record.label)
-    assembly.add(settle(Outcomes(0, batch.results, failures), cast(OnError, options.on_error), record.label))
-    return assembly.finish()
+        try:
+            await batch.run(options.max_concurrency if length is None else min(options.max_concurrency, length))
+        finally:
+            record.seconds = perf_counter() - begun
+            record.items, record.failures = len(batch.results), len(batch.failures)
+            bar.close()
+            await feed.close()
+        failures = tuple(sorted(batch.failures, key=lambda failure: failure.index))
+        if batch.pace.feed_error is not None and not (failures and options.on_error == "raise"):
+            raise batch.pace.feed_error
+        assembly = Assembly(options, record.label)
+        assembly.add(settle(Outcomes(0, batch.results, failures), cast(OnError, options.on_error), record.label))
+        return assembly.finish()
+    except BaseException as error:
+        harvest = batch.harvest()
+        hand_over(error, harvest)
+        if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+            note_count(error, record.label, len(harvest), length)
+        raise
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +99,12 @@ class AsyncBatch:
         self.pace = Pace()
         self.results: list[Any] = []
         self.failures: list[Failure] = []
+        self._unwanted: list[int] = []  # items that failed when they were not wanted any more
+
+    def harvest(self) -> ListHarvest:
+        """What has finished."""
+        unfinished = [runner.index for runner in self._runners if runner.index != NOWHERE]
+        return ListHarvest(self.results, self.failures, [*unfinished, *self._unwanted])
 
     async def run(self, concurrency: int) -> None:
         """Run all items; returns or raises once no runner is left."""
@@ -122,6 +137,7 @@ class AsyncBatch:
                 await self._serve_bare(me, cast(Iterator[Any], self._feed.iterator))
             else:
                 await self._serve_tried(me)
+            me.index = NOWHERE
         except (KeyboardInterrupt, asyncio.CancelledError):
             raise
         except BaseException as error:  # an item's exception ends in _raised, so this is one of the feed
@@ -149,7 +165,7 @@ class AsyncBatch:
                 if state[0] < 0:  # of the feed
                     raise
                 me.index, ended = state[0], True
-                self._raised(me, error)
+                self._raised(me, error, self.results[me.index])  # where the item has been
             if not ended or (perf_counter() > pace.deadline and not await self._may_go_on(me)):
                 return False
             if ended is not True:
@@ -170,7 +186,7 @@ class AsyncBatch:
             try:
                 results[index] = await function(item)
             except BaseException as error:
-                self._raised(me, error)
+                self._raised(me, error, item)
             left -= 1
             if left and not pace.is_stopped:
                 continue
@@ -193,9 +209,9 @@ class AsyncBatch:
             try:
                 outcome = await self._try(index, item)
             except BaseException as error:
-                self._raised(me, error)
+                self._raised(me, error, item)
             else:
-                self._ended(me, outcome)
+                self._ended(me, outcome, item)
 
     async def _try(self, index: int, item: Any) -> Outcome:
         timeout = self._options.timeout
@@ -203,9 +219,14 @@ class AsyncBatch:
             return await attempt_item(self._call, index, item)
         outcome: Outcome = Value(None)
         limit = asyncio.timeout(timeout)
+
+        async def pause(seconds: float) -> None:  # which is no item's time
+            limit.reschedule((limit.when() or 0.0) + seconds)
+            await asyncio.sleep(seconds)
+
         try:
             async with limit:
-                outcome = await attempt_item(self._call, index, item)
+                outcome = await attempt_item(self._call, index, item, pause)
         except TimeoutError as error:
             if not limit.expired():
                 return Failure(index, error)
@@ -219,23 +240,26 @@ class AsyncBatch:
         self._tally.show(len(self.results) - len(self._runners))  # at the most so many are not done
         return await self.pace.may_go_on()
 
-    def _ended(self, me: Runner, outcome: Outcome) -> None:
+    def _ended(self, me: Runner, outcome: Outcome, item: Any) -> None:
         if isinstance(outcome, Value):
             self.results[me.index] = outcome.result
-        elif me.index <= self.pace.last:
+        elif me.index > self.pace.last:
+            self._unwanted.append(me.index)
+        else:
+            trace(outcome, self._call, [item])
             self.results[me.index] = outcome
             self.failures.append(outcome)
             if self._options.on_error == "raise":
                 self._stop(me.index)
 
-    def _raised(self, me: Runner, error: BaseException) -> None:
+    def _raised(self, me: Runner, error: BaseException, item: Any) -> None:
         is_cancelled = isinstance(error, asyncio.CancelledError)
         if isinstance(error, KeyboardInterrupt) or (is_cancelled and me.index > self.pace.last):
             raise error
         if is_cancelled and me.task is not None:
             while me.task.cancelling():  # the item cancelled its own task: that is the item's failure alone
                 me.task.uncancel()
-        self._ended(me, Failure(me.index, error, kind="cancelled" if is_cancelled else "exception"))
+        self._ended(me, Failure(me.index, error, kind="cancelled" if is_cancelled else "exception"), item)
 
     def _stop(self, last: int) -> None:
         """Take nothing more, and cancel what runs beyond the index `last`."""

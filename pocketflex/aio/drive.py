@@ -53,7 +53,11 @@ async def _perform(command: Command, setting: Setting) -> Outcome:
             outcome = await _capture(_await_batch, command, setting)
         case ForEach() | Runs():
             batch = ThreadedBatch(lambda: setting.batch(command))
-            outcome = await in_thread_apart(capture, batch.results, stop=batch.cancel)
+            try:
+                outcome = await in_thread_apart(capture, batch.results, stop=batch.cancel)
+            except asyncio.CancelledError as error:
+                batch.hand_over(error)
+                raise
     return outcome
 
 
@@ -74,6 +78,8 @@ async def _await_batch(command: ForEach | Runs, setting: Setting) -> Any:
     record = BatchRecord(label_of(command.node), workers=1)
     setting.report.batches.append(record)
     call = AsyncCall(_once(command, setting)) if isinstance(command, Runs) else command.node._call()
+    if options.retry is not None and not isinstance(command, Runs):
+        call = replace(call, retry=options.retry)
     return await run_items(call, command.items, options, record)
 
 
@@ -110,3 +116,8 @@ class ThreadedBatch:
             self._is_cancelled = True
             if self._batch is not None:
                 self._batch.cancel()
+
+    def hand_over(self, error: asyncio.CancelledError) -> None:
+        """Let the exception carry what there is."""
+        if self._batch is not None:
+            self._batch.hand_over(error)

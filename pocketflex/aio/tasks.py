@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -15,29 +15,32 @@ from ..outcome import Failure, Outcome, Value
 from ..retry import begin_attempt
 from ..walk import AsyncCall
 
+Pause = Callable[[float], Awaitable[Any]]
 
-async def attempt_item(call: AsyncCall, index: int, item: Any) -> Outcome:
-    """Await one item with its retries and its fallback: `retry.Call.run`, awaited.
 
-    A CancelledError passes through, whether the task is cancelled or the item raised it.
+async def attempt_item(call: AsyncCall, index: int, item: Any, pause: Pause = asyncio.sleep) -> Outcome:
+    """Await one item with its retries and its fallback: `call.Call.run`, awaited.
+
+    A CancelledError passes through, whether the task is cancelled or the item raised it. While it waits for its
+    next attempt an item keeps its task, and so its place among `max_concurrency`: a service that refuses one
+    request is not sent more of them meanwhile.
     """
-    attempt = 0
+    attempts = 0
     while True:
-        begin_attempt(attempt)
-        attempt += 1
+        begin_attempt(attempts)
+        attempts += 1
         try:
             return Value(await call.function(item))
         except (KeyboardInterrupt, asyncio.CancelledError):
             raise
         except Exception as error:
-            if _is_cancelled():  # the item made something else of its cancellation: no time is left for it
-                return Failure(index, error, attempt)
-            if attempt == call.retry.attempts:
-                return await _fall_back(call, index, item, error)
+            outcome = await _weigh(call, index, item, error, attempts)
         except BaseException as error:
-            return Failure(index, error, attempt)
-        if call.retry.wait:
-            await asyncio.sleep(call.retry.wait)
+            outcome = Failure(index, error, attempts)
+        if outcome is not None:
+            return outcome
+        if seconds := call.retry.pause(attempts):
+            await pause(seconds)
 
 
 def _is_cancelled() -> bool:
@@ -45,15 +48,20 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _fall_back(call: AsyncCall, index: int, item: Any, error: Exception) -> Outcome:
-    if call.fallback is None:
-        return Failure(index, error, call.retry.attempts)
+async def _weigh(call: AsyncCall, index: int, item: Any, error: Exception, attempts: int) -> Outcome | None:
+    """The outcome of an item whose attempt has failed; None: it is tried again."""
+    if _is_cancelled():  # the item made something else of its cancellation: no time is left for it
+        return Failure(index, error, attempts)
     try:
+        if call.retry.goes_on(attempts, error):
+            return None
+        if call.fallback is None:
+            return Failure(index, error, attempts)
         return Value(await call.fallback(item, error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise
     except BaseException as final:
-        return Failure(index, final, call.retry.attempts)
+        return Failure(index, final, attempts)
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -2,7 +2,7 @@
 
 An executor takes a `Job` and yields the outcome of each of its items, exactly one an item, in
 input order unless the options say otherwise. It applies `timeout`, `chunksize`, `max_workers`; it
-knows nothing of flows and applies no `on_error`: that is `outcome.Settlement`, once for all of them.
+knows nothing of flows and applies no `on_error`: that is `settlement.Settlement`, once for all of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from ..call import Call
 from ..options import BatchOptions
 from ..outcome import Outcomes
-from ..retry import Call
 
 
 class Job(NamedTuple):
@@ -25,6 +25,8 @@ class Job(NamedTuple):
         is_streamed: Whether outcomes are consumed as they come, so that only a bounded number of
             them may wait for a slow item before them; otherwise all of them are kept anyway.
         is_array: Whether the results of neighbouring items may come as an ndarray with a row for each.
+        waiting: Where an executor may keep outcomes that it has and cannot yield yet, by index of the first: when
+            the call ends with an exception they are not lost.
         target: A list with room for the entry of each item, which an executor may put there itself.
     """
 
@@ -34,6 +36,7 @@ class Job(NamedTuple):
     is_streamed: bool = False
     is_array: bool = False
     target: list[Any] | None = None
+    waiting: dict[int, Outcomes] | None = None
 
 
 class Run(Protocol):

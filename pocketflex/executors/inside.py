@@ -37,8 +37,9 @@ Keep = Callable[[Outcomes], None]
 
 
 def takes_part(job: Job, options: BatchOptions) -> bool:
-    """Whether the calling process runs items: not where they may have to be stopped, or come as chunks."""
-    return not options.isolate and options.timeout is None and job.call.chunk is None
+    """Whether the calling process runs items: not where they may have to be stopped, wait, or come as chunks."""
+    is_prompt = options.timeout is None and not job.call.retry.waits  # this thread feeds the workers
+    return not options.isolate and is_prompt and job.call.chunk is None
 
 
 def hands(options: BatchOptions, length: int | None) -> int:
@@ -146,6 +147,7 @@ class AloneRun:
     def __init__(self, job: Job, options: BatchOptions) -> None:
         self._source = Source(job.items)
         self._runner = Runner(job.call, options)
+        self._waiting = job.waiting
         self._is_patient = not (job.is_streamed or options.progress)  # whether one run of outcomes will do
 
     def cancel(self) -> None:
@@ -156,17 +158,29 @@ class AloneRun:
         start, source = 0, self._source
         results: list[Any] = []
         failures: list[Failure] = []
-        while not self._runner.is_cancelled:
-            done = start + len(results)
-            taken = source.take(Span(done, done + self._runner.want))
-            if taken.start == taken.stop:
-                break
-            failures += self._runner.run(done, taken, results)[0]
-            source.drop(done, start + len(results) - done)
-            if failures or not self._is_patient:
-                yield Outcomes(start, results, tuple(failures))
-                start, results, failures = start + len(results), [], []
+        try:
+            while not self._runner.is_cancelled:
+                done = start + len(results)
+                taken = source.take(Span(done, done + self._runner.want))
+                if taken.start == taken.stop:
+                    break
+                failures += self._runner.run(done, taken, results)[0]
+                source.drop(done, start + len(results) - done)
+                if failures or not self._is_patient:
+                    outcomes = Outcomes(start, results, tuple(failures))
+                    start, results, failures = start + len(results), [], []
+                    yield outcomes
+        except KeyboardInterrupt:
+            self._keep(start, results)
+            raise
         if results:
             yield Outcomes(start, results)
         if source.error is not None and not self._runner.is_cancelled:
             raise source.error
+
+    def _keep(self, start: int, results: list[Any]) -> None:
+        """What has finished when a slice was interrupted, its failures too, which nobody has been told."""
+        numbered = enumerate(results, start)
+        failed = tuple(one for index, one in numbered if type(one) is Failure and one.index == index)
+        if self._waiting is not None and results:
+            self._waiting[start] = Outcomes(start, results, failed)

@@ -16,7 +16,7 @@ from .._engine.results import ResultReader
 from .._engine.source import Source, Taken
 from .._engine.transport import LoadFailed
 from ..errors import ItemTimeoutError, PayloadError, WorkerDiedError
-from ..outcome import Failure, Outcomes, describe
+from ..outcome import Failure, Outcomes, describe, trace
 from .base import Job
 from .inside import Inside
 from .runner import Cost
@@ -36,7 +36,7 @@ class Owner:
         self._source = source
         self._length = source.length  # where it is not known before, known once the input has ended
         self._delivered = 0  # outcomes since the pool was last told
-        self._collected: dict[int, Outcomes] = {}  # by index of the first item
+        self._collected = {} if given.waiting is None else given.waiting  # by index of the first item
 
     def cancel(self) -> None:
         """End `outcomes` from another thread."""
@@ -160,6 +160,9 @@ class Owner:
     def _keep(self, outcomes: Outcomes) -> None:
         if self._inside and outcomes.failures:
             outcomes = self._inside.rescue(outcomes, self._given.target)
+        for failure in outcomes.failures:
+            if (one := self._source.recall(failure.index)) is not None:
+                trace(failure, self._given.call, one)
         self._source.drop(outcomes.start, len(outcomes.results))
         self._collected[outcomes.start] = outcomes
 

@@ -13,9 +13,10 @@ from .._engine import native
 from .._engine.board import CANCELLED
 from .._engine.pace import MOST_ITEMS
 from .._engine.source import Taken
+from ..call import Call
 from ..options import BatchOptions
-from ..outcome import Failure, Outcomes, Value
-from ..retry import Call, begin_attempt
+from ..outcome import Failure, Outcomes, Value, trace
+from ..retry import begin_attempt
 
 SLICE = 0.003  # seconds: the workers have three times that to do, and other threads wait no longer for the GIL
 _GROWTH = 32  # a share is at most so much larger than one that was measured
@@ -113,6 +114,7 @@ class Runner:
                 raise
             except BaseException as error:
                 failures.append(Failure(origin + len(results), _without_frame(error)))
+                trace(failures[-1], self._call, [items[ahead + len(results)]])
                 results.append(failures[-1])
                 at = ahead + len(results)
                 if monotonic_ns() <= until and not self.is_cancelled:

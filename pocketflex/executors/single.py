@@ -17,13 +17,13 @@ from .._engine.results import ResultReader
 from .._engine.sizing import usable_cpus
 from .._engine.standpoint import surroundings
 from ..options import BatchOptions
-from ..outcome import Outcomes
+from ..outcome import Failure, Outcomes, trace
 from .base import Job, Run
 from .owner import crash, read_list, unsendable
 
 
 def is_single(job: Job, options: BatchOptions) -> bool:
-    """Whether a job has one item, which may take any time and does not come as an array or a chunk."""
+    """Whether a job has one item, which may take any time, keeps no worker waiting, and is no array or chunk."""
     items: Any = job.items
     return (
         type(items) in (list, tuple, range)
@@ -31,6 +31,7 @@ def is_single(job: Job, options: BatchOptions) -> bool:
         and not is_array(items[0])
         and options.timeout is None
         and job.call.chunk is None
+        and not job.call.retry.waits
     )
 
 
@@ -65,13 +66,19 @@ class SingleRun:
         try:
             ended = self._run_errand()
         except EncodingFailed as failed:
-            failure = unsendable(0, failed.cause)
-            yield Outcomes(0, [failure], (failure,))
+            yield self._fail(unsendable(0, failed.cause))
             return
         if isinstance(ended, Lost):
             yield from self._run_job(ended)
         else:
-            yield _read(ended)
+            outcomes = _read(ended)
+            for failure in outcomes.failures:
+                trace(failure, self._job.call, self._items)
+            yield outcomes
+
+    def _fail(self, failure: Failure) -> Outcomes:
+        trace(failure, self._job.call, self._items)
+        return Outcomes(0, [failure], (failure,))
 
     def _run_errand(self) -> Ended:
         errands = shared_pool().errands
@@ -97,8 +104,7 @@ class SingleRun:
         if lost.code is not None:
             crashes = 1
             if not self._options.crash_retries:
-                failure = crash(0, crashes, lost.code)
-                yield Outcomes(0, [failure], (failure,))
+                yield self._fail(crash(0, crashes, lost.code))
                 return
         self._run = self._become(self._job, self._options, pickled=self._pickled, crashes=crashes)
         if not self._is_cancelled:

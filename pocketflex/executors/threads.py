@@ -43,14 +43,22 @@ class ThreadsRun:
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="pocketflex") as pool:
+            queued: deque[Future[Outcomes]] = deque()
             try:
-                yield from self._drive(pool)
+                yield from self._drive(pool, queued)
             finally:
                 self._cancelled = True
                 pool.shutdown(wait=True, cancel_futures=True)
+                self._keep(queued)
 
-    def _drive(self, pool: ThreadPoolExecutor) -> Iterator[Outcomes]:
-        waiting: deque[Future[Outcomes]] = deque()
+    def _keep(self, queued: deque[Future[Outcomes]]) -> None:
+        """What has ended and is not wanted any more is there for whoever asks."""
+        ended = (future for future in queued if future.done() and not future.cancelled() and not future.exception())
+        for outcomes in (future.result() for future in ended):
+            if self._job.waiting is not None and len(outcomes.results):
+                self._job.waiting[outcomes.start] = outcomes
+
+    def _drive(self, pool: ThreadPoolExecutor, waiting: deque[Future[Outcomes]]) -> Iterator[Outcomes]:
         for start, chunk in chunks(self._source, self._options.chunksize or 1):
             if self._cancelled:
                 return
@@ -64,6 +72,7 @@ class ThreadsRun:
 
     def _next(self, waiting: deque[Future[Outcomes]]) -> Outcomes:
         if self._options.ordered:
+            waiting[0].result()  # whoever is interrupted here has lost nothing
             return waiting.popleft().result()
         done = wait(waiting, return_when=FIRST_COMPLETED).done.pop()
         waiting.remove(done)

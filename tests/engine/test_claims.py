@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from time import monotonic_ns
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from pocketflex._engine.fetching import Fetcher
 from pocketflex._engine.ledger import NBYTES, Entry, Ledger
 from pocketflex._engine.lens import Lens
 from pocketflex._engine.pace import TARGET
-from pocketflex._engine.ranges import Span
+from pocketflex._engine.ranges import Span, Tried
 from pocketflex._engine.records import Record, Told
 from pocketflex._engine.results import ResultReader
 from pocketflex._engine.segments import Region
@@ -27,7 +28,8 @@ from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
 from pocketflex._engine.stopwatch import Stopwatch
 from pocketflex._engine.task import Task
-from pocketflex.retry import Call, Retry, current_attempt
+from pocketflex.call import Call
+from pocketflex.retry import Retry, current_attempt
 
 JOB_NUMBER = 7
 START = 100  # index of the first item of a block
@@ -84,11 +86,11 @@ class FakeDesk:
     def task(self, call: Call, timeout: float | None = None, is_fixed: bool = False) -> Task:
         return Task(JOB_NUMBER, call, self.ledger, timeout, is_fixed)
 
-    def publish(self, items: Any, grain: int) -> None:
+    def publish(self, items: Any, grain: int, tried: int = 0) -> None:
         block = encode_items(self.transport.parent, Taken(items, 0, len(items)), grain, 1 << 30)
         assert block.length == len(items)
         self.blocks += 1
-        self.ledger.publish(Entry(self.blocks, START, block.length, grain, block.region))
+        self.ledger.publish(Entry(self.blocks, START, block.length, grain, block.region, tried))
 
     def run(self, task: Task, want: int = PLENTY) -> None:
         """Run one claim, as the worker does."""
@@ -313,6 +315,88 @@ def test_each_item_begins_with_its_first_attempt(desk: FakeDesk) -> None:
     desk.publish([1, 0, 2, 0], 4)
     desk.run(desk.task(Call(work, Retry(3))))
     assert [outcome.result for outcome in desk.outcomes().values()] == [1, 0, 2, 0]
+
+
+# --- waits between attempts --------------------------------------------------------------------
+
+WAITING = Retry(4, 2.5)
+
+
+def fail_odd(item: int) -> tuple[int, int]:
+    if item % 2 and current_attempt() < 3:
+        raise ValueError(item)
+    return item, current_attempt()
+
+
+def fail_odd_chunk(items: Any) -> list[tuple[int, int]]:
+    return [fail_odd(item) for item in items]
+
+
+@pytest.mark.parametrize("chunk", [None, fail_odd_chunk], ids=["items", "chunk"])
+@pytest.mark.parametrize("grain", [1, 3, 100])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_what_has_to_wait_is_told_and_the_others_go_on(
+    desk: FakeDesk, grain: int, chunk: Any, timeout: float | None
+) -> None:
+    """In the order of the items, each index once, and what is the last of the claim behind the last outcomes."""
+    desk.publish(list(range(6)), grain)
+    desk.run(desk.task(Call(fail_odd, WAITING, chunk=chunk), timeout))
+    later = [record for record in desk.told if record.kind == Told.LATER]
+    assert [(one.start, one.length, one.attempts, one.pause) for one in later] == [
+        (START + at, 1, 1, 2_500_000_000) for at in (1, 3, 5)
+    ]
+    assert desk.outcomes() == {START + at: Outcome((at, 0)) for at in (0, 2, 4)}
+    told = [index for record in desk.told for index in range(record.start, record.stop)]
+    assert told == list(range(START, START + 6))
+    assert desk.not_run() == []
+
+
+@pytest.mark.parametrize("chunk", [None, fail_odd_chunk], ids=["items", "chunk"])
+def test_what_has_waited_goes_on_with_its_attempts_and_its_time(desk: FakeDesk, chunk: Any) -> None:
+    desk.publish([7], 1, Tried(2, 1500).pack())
+    desk.run(desk.task(Call(fail_odd, WAITING, chunk=chunk)))
+    (later,) = desk.told
+    assert (later.kind, later.start, later.attempts) == (Told.LATER, START, 3)
+    assert 1_500_000_000 <= later.nanoseconds < 2_500_000_000
+    desk.told.clear()
+    desk.publish([7], 1, Tried(3, 1500).pack())
+    desk.run(desk.task(Call(fail_odd, WAITING, chunk=chunk)))
+    assert desk.outcomes() == {START: Outcome((7, 3))}
+
+
+@pytest.mark.parametrize("chunk", [None, fail_odd_chunk], ids=["items", "chunk"])
+def test_the_time_of_earlier_attempts_counts_and_not_that_between_them(desk: FakeDesk, chunk: Any) -> None:
+    desk.publish([0], 1, Tried(3, 59_000).pack())
+    began = []
+
+    def look(item: Any) -> int:
+        began.append(monotonic_ns() - desk.words[BEGAN])
+        return 1
+
+    desk.run(desk.task(Call(look, WAITING, chunk=chunk and (lambda items: [look(items)])), 60.0))
+    assert 59_000_000_000 <= began[0] < 60_000_000_000
+    desk.told.clear()
+    desk.publish([0], 1, Tried(3, 61_000).pack())
+    desk.run(desk.task(Call(look, WAITING, chunk=chunk and (lambda items: [look(items)])), 60.0))
+    assert desk.outcomes()[START].kind == "timeout"
+
+
+def test_an_item_that_is_kept_when_it_has_to_wait_is_told_before_it(desk: FakeDesk) -> None:
+    """Else the parent would use the memory of the block again while the user's code still refers to it."""
+    kept = []
+
+    def keep(row: Any) -> None:
+        kept.append(row)
+        raise ValueError
+
+    desk.publish(np.arange(2000.0).reshape(2, 1000), 2)
+    desk.run(desk.task(Call(keep, WAITING)))
+    assert [(record.kind, record.start, record.is_held) for record in desk.told] == [
+        (Told.LATER, START, 0),
+        (Told.OUTCOMES, START + 1, 1),
+        (Told.LATER, START + 1, 0),
+    ]
+    kept.clear()
 
 
 # --- chunks ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pocketflex._engine.dispatch import _AHEAD, _WINDOW, Dispatch
 from pocketflex._engine.pace import TARGET
-from pocketflex._engine.ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Plan, Running, Span
+from pocketflex._engine.ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Plan, Running, Span, Tried
 
 NOTHING = Running(-1, -1)
 STALE = (10**9, Span(0, 5))  # a block that has gone; a ledger may still name it
@@ -61,7 +61,9 @@ class Model:
     owned: set[int] = field(default_factory=set)  # in a block, waiting or running
     ended: Counter[int] = field(default_factory=Counter)
     crashes: Counter[int] = field(default_factory=Counter)
-    alone: set[int] = field(default_factory=set)  # suspected: to be tried in blocks of one
+    alone: set[int] = field(default_factory=set)  # suspected, or waited for: to be tried in blocks of one
+    waiting: set[int] = field(default_factory=set)  # to be tried again, but not yet
+    tries: Counter[int] = field(default_factory=Counter)  # attempts after which an item had to wait
     delivered: int = 0
 
 
@@ -130,6 +132,7 @@ class Events(RuleBasedStateMachine):
             return False
         start, wanted = plan.span
         self.check_plan(job, plan)
+        assert self.dispatch.tried(number, plan.span).attempts == job.tries[start], "what an item had behind it is lost"
         stop = min(wanted, max(job.length, start))
         if fate == 2 and wanted > job.next:
             stop = start + (stop - start) // 2
@@ -194,6 +197,7 @@ class Events(RuleBasedStateMachine):
         assert not indexes & job.owned, "an index is given out twice"
         assert not [index for index in indexes if job.ended[index]], "an index that has ended is given out"
         assert len(indexes) == 1 or not indexes & job.alone, "a suspect is not tried alone"
+        assert not indexes & job.waiting, "an item that waits is given out"
         if span.stop > job.next:  # the input is read in order, without a gap
             assert span.start == job.next or (job.limits.is_joined and span.start < job.next)
             assert not job.is_sealed
@@ -249,6 +253,35 @@ class Events(RuleBasedStateMachine):
             assert set(range(*span)) <= lot.left
             self.settle(claim.lot, span)
             self.jobs[lot.job].ended.update(range(*span))
+
+    @precondition(lambda self: any(claim is not None for claim in self.workers.values()))
+    @rule(data=st.data())
+    def postpone(self, data: st.DataObject) -> None:
+        """A worker tells that the item that it is at is to be tried again, and goes on behind it."""
+        worker = data.draw(st.sampled_from(sorted(at for at, claim in self.workers.items() if claim is not None)))
+        claim = self.workers[worker]
+        assert claim is not None
+        lot = self.lots[claim.lot]
+        job, index, stop = self.jobs[lot.job], claim.at, lot.items(claim.first, claim.stop).stop
+        self.tell(claim, lot, 0.001)
+        job.tries[index] += 1
+        self.dispatch.postpone(claim.lot, index, Tried(job.tries[index], 5 * job.tries[index]))
+        job.waiting.add(index)
+        job.alone.add(index)
+        self.settle(claim.lot, Span(index, index + 1))
+        claim.at = claim.told = index + 1
+        if claim.at == stop:
+            self.workers[worker] = None
+
+    @precondition(lambda self: any(job.waiting for job in self.jobs.values()))
+    @rule(data=st.data())
+    def become_due(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(at for at, job in self.jobs.items() if job.waiting)))
+        self.due(number, data.draw(st.sampled_from(sorted(self.jobs[number].waiting))))
+
+    def due(self, number: int, index: int) -> None:
+        self.jobs[number].waiting.remove(index)
+        self.dispatch.due(number, index)
 
     def hand_back(self, claim: Claim, lot: Lot, stop: int) -> None:
         """As `ClaimRun._hand_back`: whole grains to the ledger, the rest of one that has begun to dispatch."""
@@ -345,6 +378,9 @@ class Events(RuleBasedStateMachine):
         """Now everything goes well: every item of every job must come to its end, then nothing is left."""
         if not self.workers:
             self.join()
+        for number, job in self.jobs.items():
+            for index in list(job.waiting):
+                self.due(number, index)
         for _ in range(10_000):
             moved = [self.feed_once(number) for number in list(self.jobs)]
             for number in self.jobs:
@@ -400,6 +436,32 @@ def test_an_item_that_ends_its_workers_is_tried_alone_and_then_blamed(crash_retr
         blames = dispatch.lose([(number, Span(2, 3))], Running(1, 2), is_final=False)
     assert blames == [Blame(1, 2, crash_retries + 1)]
     assert [planned(dispatch).span, planned(dispatch).span] == [Span(1, 2), Span(3, 5)]
+
+
+def test_an_item_that_waits_is_planned_when_it_is_due_alone_and_with_its_past() -> None:
+    dispatch, number, _ = offered(Limits(1, chunksize=3, length=6))
+    dispatch.postpone(number, 1, Tried(2, 300))
+    assert planned(dispatch).span == Span(3, 6)
+    assert dispatch.plan(1, 0) is None
+    dispatch.due(1, 1)
+    again = planned(dispatch).span
+    assert (again, dispatch.tried(1, again)) == (Span(1, 2), Tried(2, 300))
+    assert dispatch.tried(1, Span(0, 1)) == Tried()
+
+
+def test_attempts_and_crashes_of_an_item_are_counted_apart() -> None:
+    """A worker that dies between two attempts, or in one, takes none of either away."""
+    dispatch, number, _ = offered(Limits(1, chunksize=1, crash_retries=2, length=1))
+    for attempts in (1, 2):
+        dispatch.postpone(number, 0, Tried(attempts))
+        assert dispatch.lose([(number, Span(0, 1))], NOTHING, is_final=False) == []
+        assert dispatch.plan(1, 0) is None, "it waits, whoever has died"
+        dispatch.due(1, 0)
+        number = dispatch.offer(1, planned(dispatch).span, 1)
+        assert dispatch.lose([(number, Span(0, 1))], Running(1, 0), is_final=False) == []
+        assert dispatch.tried(1, planned(dispatch).span) == Tried(attempts)
+        number = dispatch.offer(1, Span(0, 1), 1)
+    assert dispatch.lose([(number, Span(0, 1))], Running(1, 0), is_final=False) == [Blame(1, 0, 3)]
 
 
 def test_a_timeout_is_blamed_at_once() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pocketflex._engine import failures, payload
+from pocketflex.call import Call
 from pocketflex.errors import PayloadError, RemoteError
-from pocketflex.retry import Call
 
 
 class TwoArguments(Exception):

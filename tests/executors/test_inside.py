@@ -20,9 +20,10 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.payload import ship_by_value
+from pocketflex.call import Call
 from pocketflex.executors.base import Job
 from pocketflex.executors.process import ProcessPool
-from pocketflex.retry import Call, current_attempt
+from pocketflex.retry import current_attempt
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it
 HERE = os.getpid()
@@ -185,6 +186,10 @@ def test_a_failure_does_not_keep_the_other_items() -> None:
     found = pf.parallel_map(len, items, max_workers=1, isolate=False, on_error="collect")  # type: ignore[arg-type]
     items.clear()
     assert all(one.kind == "exception" for one in found)
+    kept = found[7]
+    found.clear()
+    assert [at for at, one in enumerate(watched) if one() is not None] == [7], "its own is kept, for a replay"
+    del kept
     assert [one for one in watched if one() is not None] == []
 
 

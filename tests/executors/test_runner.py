@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pocketflex._engine.source import Taken
+from pocketflex.call import Call
 from pocketflex.executors.inside import _TRIES, Inside
 from pocketflex.executors.runner import _GROWTH, SLICE, Cost, Runner, runs_item
 from pocketflex.options import BatchOptions
-from pocketflex.retry import Call, Retry, current_attempt
+from pocketflex.retry import Retry, current_attempt
 
 
 def cost(each: float) -> Cost:

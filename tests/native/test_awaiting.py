@@ -69,7 +69,7 @@ def test_one_that_suspends_is_handed_out_with_what_it_yielded(core: Any) -> None
     ended, index = await_each(core, work, [0, 1, 2, 3], results)
     assert isinstance(ended, tuple)
     started, yielded = ended
-    assert (yielded, index, results) == ("waiting", 2, [0, 1, None])
+    assert (yielded, index, results) == ("waiting", 2, [0, 1, 2])
     with pytest.raises(StopIteration) as caught:
         started.send(40)
     assert caught.value.value == 42
@@ -86,7 +86,7 @@ def test_one_that_yields_nothing_has_suspended_all_the_same(core: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("it"), KeyboardInterrupt(), GeneratorExit(), SystemExit(3)])
-def test_an_exception_of_an_item_leaves_its_index_and_its_place(core: Any, error: BaseException) -> None:
+def test_an_exception_of_an_item_leaves_its_index_and_the_item_in_its_place(core: Any, error: BaseException) -> None:
     async def work(item: int) -> int:
         if item == 1:
             raise error
@@ -96,14 +96,14 @@ def test_an_exception_of_an_item_leaves_its_index_and_its_place(core: Any, error
     with pytest.raises(type(error)) as caught:
         core.await_each(work, items, results, NEVER, state)
     assert caught.value is error
-    assert (state[0], results, list(items)) == (1, [0, None], [2])
+    assert (state[0], results, list(items)) == (1, [0, 1], [2])
 
 
 def test_a_function_that_raises_before_there_is_a_coroutine(core: Any) -> None:
     state = array("q", [UNTOUCHED])
     with pytest.raises(TypeError, match="positional argument"):
         core.await_each(lambda: None, iter([0]), results := [], NEVER, state)
-    assert (state[0], results) == (0, [None])
+    assert (state[0], results) == (0, [0])
 
 
 def test_a_stop_iteration_of_an_item_is_no_result(core: Any) -> None:
@@ -113,7 +113,7 @@ def test_a_stop_iteration_of_an_item_is_no_result(core: Any) -> None:
     state = array("q", [UNTOUCHED])
     with pytest.raises(RuntimeError, match="coroutine raised StopIteration"):
         core.await_each(work, iter([5]), results := [], NEVER, state)
-    assert (state[0], results) == (0, [None])
+    assert (state[0], results) == (0, [5])
 
 
 def test_an_exception_of_the_items_is_between_them(core: Any) -> None:

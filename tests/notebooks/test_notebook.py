@@ -81,6 +81,51 @@ print((await pf.run_async_parallel_batch(pf.Flow(start=Square)))["squares"])
     assert run_cells(DEFINE, cell)[1].strip() == "[0, 1, 4, 9]"
 
 
+INTERRUPT = """
+import asyncio, signal, time
+KERNEL = os.getpid()
+def interrupt(n):
+    if n == 5:
+        os.kill(KERNEL, signal.SIGINT)
+    if n >= 5:
+        time.sleep(60)
+    return n
+class Work(pf.BatchNode):
+    def prep(self, shared):
+        return range(8)
+    def exec_item(self, n):
+        return interrupt(n)
+async def tick():
+    while True:
+        await asyncio.sleep(0.1)
+"""
+TICKING = "asyncio.ensure_future(tick()); "  # the kernel sees an interrupt of an async cell when its loop next turns
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "pf.parallel_map(interrupt, range(8), max_workers=2)",
+        TICKING + "await pf.run_async_parallel_batch(Work, max_workers=2)",
+    ],
+    ids=["sync", "async"],
+)
+def test_interrupting_a_cell_ends_it_with_what_had_finished(run_cells, call) -> None:  # type: ignore[no-untyped-def]
+    """The items of the cell end too; the next cell finds the pool at work, and has nothing to wait for."""
+    cell = f"""
+begun = time.monotonic()
+try:
+    {call}
+except BaseException as error:
+    done = pf.partial(error)
+    print(type(error).__name__, all(done[n] == pf.Value(n) for n in done), "items had finished" in str(error.__notes__))
+"""
+    after = "print(pf.parallel_map(abs, [-1, -2, -3], max_workers=2), time.monotonic() - begun < 20)"
+    *_, interrupted, again = run_cells(DEFINE + INTERRUPT, cell, after)
+    assert interrupted.strip() in ("KeyboardInterrupt True True", "CancelledError True True")
+    assert again.strip() == "[1, 2, 3] True"
+
+
 def test_the_end_of_a_kernel_leaves_no_process(run_cells) -> None:  # type: ignore[no-untyped-def]
     cell = "print(*pf.parallel_map(lambda _: os.getpid(), range(20)), os.getppid())"
     pids = {int(pid) for pid in run_cells(DEFINE, cell)[1].split()[:-1]}
