@@ -34,7 +34,8 @@ def work(item):
     logging.getLogger(f"logger {item}")  # takes the lock of logging
     threading.Thread(target=str).start()
     return item
-pf.parallel_map(abs, [-1], executor="serial")  # what this process imports takes the lock too
+pf.parallel_map(abs, [-1, 2])  # what this process imports takes the lock too
+pf.shutdown()
 holder = threading.Thread(target=hold)
 holder.start()
 held.wait()
