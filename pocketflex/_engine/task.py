@@ -56,5 +56,5 @@ class Task:
     def read(self, entry: Entry, transport: Transport, fetcher: Fetcher) -> ItemReader:
         """The reader of a block."""
         if self._reader is None or self._reader[0] != entry.number:
-            self._reader = entry.number, ItemReader(entry.region, transport.memory, fetcher)
+            self._reader = entry.number, ItemReader(entry.region, transport.memory, entry.length, fetcher)
         return self._reader[1]

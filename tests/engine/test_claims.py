@@ -117,8 +117,8 @@ class FakeDesk:
         lens, region = self._lens, record.region
         if not lens.knows(region.segment):
             lens.add(region.segment, os.dup(self.transport.arena.descriptor(region.segment)))
-        reader = ResultReader(region, lens.source(region.segment), lambda: lens.release(region))
-        results: list[Any] = [None] * len(reader)
+        reader = ResultReader(region, lens.source(region.segment), record.length, lambda: lens.release(region))
+        results: list[Any] = [None] * record.length
         failed = reader.read(results, 0)
         outcomes = [Outcome(result) for result in results]
         for position, failure in failed.items():
