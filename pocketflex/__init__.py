@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         BackendUnavailableError,
         FlowError,
         ItemTimeoutError,
+        JournalError,
         OptionError,
         PayloadError,
         PocketflexError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .flow import Flow, branch, linear, with_error_handling
     from .models import run, run_batch, run_parallel_batch
     from .node import BaseNode, Node
-    from .options import BatchOptions
+    from .options import BatchOptions, Journal
     from .outcome import Failure, Value
     from .parallel import parallel_imap, parallel_map, share, shutdown
 
@@ -55,6 +56,8 @@ __all__ = [
     "Flow",
     "FlowError",
     "ItemTimeoutError",
+    "Journal",
+    "JournalError",
     "Node",
     "OptionError",
     "ParallelBatchFlow",
@@ -91,7 +94,7 @@ _HOMES = {
     "flow": ("Flow", "branch", "linear", "with_error_handling"),
     "models": ("run", "run_batch", "run_parallel_batch"),
     "node": ("BaseNode", "Node"),
-    "options": ("BatchOptions",),
+    "options": ("BatchOptions", "Journal"),
     "outcome": ("Failure", "Value"),
     "parallel": ("parallel_imap", "parallel_map", "share", "shutdown"),
 }

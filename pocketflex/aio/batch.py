@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..assembly import Assembly
 from ..batch import known_length
@@ -31,29 +31,35 @@ from ..outcome import Failure, OnError, Outcome, Outcomes, Value, settle
 from ..retry import begin_attempt
 from ..walk import AsyncCall
 from .feed import END, NOWHERE, Feed, Pace, Tally
+from .resumed import KNOWN, open_feed
 from .tasks import attempt_item, end_all
+
+if TYPE_CHECKING:
+    from ..journal.shelf import Place
 
 _MOST_UNSEEN = 16  # items between two looks at the clock ...
 _QUICK = 0.0001  # ... where those before took less than so many seconds: one that suspends is looked at each time
 
 
-async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: BatchRecord) -> Any:
+async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: BatchRecord, place: Place) -> Any:
     """Await `call` for each of `items` and return the results as `on_error` and `output` say.
 
     Args:
         call: What is done with each item.
         items: An iterable or an async iterable. It is read on the event loop, as fast as it is needed.
-        options: `max_concurrency`, `on_error`, `timeout` and `progress` apply.
+        options: `max_concurrency`, `on_error`, `timeout`, `progress` and `resume` apply.
         record: Names the work in messages, and is filled in.
+        place: Has the journals of the call.
     """
-    feed, length, begun = Feed(items, record.label), known_length(items), perf_counter()
+    length, begun = known_length(items), perf_counter()
+    feed = await open_feed(call, items, options, record.label, place)
     bar = open_bar(options.progress, record.label, length)
     batch = AsyncBatch(call, feed, options, Tally(bar))
     try:
         await batch.run(options.max_concurrency if length is None else min(options.max_concurrency, length))
     finally:
         record.seconds = perf_counter() - begun
-        record.items, record.failures = len(batch.results), len(batch.failures)
+        record.items, record.failures, record.resumed = len(batch.results), len(batch.failures), feed.resumed
         bar.close()
         await feed.close()
     failures = tuple(sorted(batch.failures, key=lambda failure: failure.index))
@@ -98,7 +104,7 @@ class AsyncBatch:
 
     async def _serve(self, me: Runner) -> None:
         begin_attempt(0)
-        is_bare = self._call.is_plain and self._options.timeout is None
+        is_bare = self._call.is_plain and self._options.timeout is None and self._options.resume is None
         try:
             if is_bare and self._feed.iterator is not None:
                 await self._serve_bare(me, self._feed.iterator)
@@ -136,6 +142,8 @@ class AsyncBatch:
             index, item = await self._feed.take(self.results)
             if item is END or self.pace.is_stopped:
                 return
+            if item is KNOWN:
+                continue
             me.index = index
             try:
                 outcome = await self._try(index, item)
@@ -143,6 +151,7 @@ class AsyncBatch:
                 self._raised(me, error)
             else:
                 self._ended(me, outcome)
+                await self._feed.keep(index, outcome)
 
     async def _try(self, index: int, item: Any) -> Outcome:
         timeout = self._options.timeout

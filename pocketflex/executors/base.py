@@ -7,7 +7,7 @@ knows nothing of flows and applies no `on_error`: that is `outcome.Settlement`, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from ..options import BatchOptions
@@ -25,6 +25,8 @@ class Job(NamedTuple):
         is_streamed: Whether outcomes are consumed as they come, so that only a bounded number of
             them may wait for a slow item before them; otherwise all of them are kept anyway.
         is_array: Whether the results of neighbouring items may come as an ndarray with a row for each.
+        told: Where an executor holds outcomes back until those before them are there, it calls this with
+            them at once, from any thread, if it can; None: nobody wants to know.
         target: A list with room for the entry of each item, which an executor may put there itself.
     """
 
@@ -34,6 +36,7 @@ class Job(NamedTuple):
     is_streamed: bool = False
     is_array: bool = False
     target: list[Any] | None = None
+    told: Callable[[Outcomes], object] | None = None
 
 
 class Run(Protocol):

@@ -162,6 +162,8 @@ class Owner:
             outcomes = self._inside.rescue(outcomes, self._given.target)
         self._source.drop(outcomes.start, len(outcomes.results))
         self._collected[outcomes.start] = outcomes
+        if self._given.told is not None:
+            self._given.told(outcomes)
 
 
 def unsendable(index: int, cause: BaseException) -> Failure:
