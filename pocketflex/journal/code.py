@@ -23,6 +23,7 @@ from ..retry import Call
 from .digests import digest, name_of
 
 Parts = dict[str, bytes]
+Looked = dict[int, tuple[Any, bytes]]  # by id, with what the id is of
 _OWN = __name__.partition(".")[0]
 _ENDS = {"prep", "post", "prep_async", "post_async"}  # they give items and take results: neither changes a result
 _LINKS = {"successors", "error_successors", "start_node", "_connected", "params", "name"}
@@ -30,9 +31,15 @@ _TERMS = {"max_retries", "wait", *OPTION_NAMES}  # how items are run, not what t
 _DATA = (type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, re.Pattern)
 
 
-def parts_of(call: Any) -> Parts:
-    """The parts of what a batch does with each item: a `Call`, or an `AsyncCall`."""
-    reader = _Reader(_ENDS)
+def parts_of(call: Any, looked: Looked | None = None) -> Parts:
+    """The parts of what a batch does with each item: a `Call`, or an `AsyncCall`.
+
+    Args:
+        call: What is done.
+        looked: Lists, dicts and sets that code of this call has been seen to name, with their digests then. What
+            items have put into them since, such as into a cache, is no change of the code.
+    """
+    reader = _Reader(_ENDS, {} if looked is None else looked)
     for function in (call.function, call.fallback, call.chunk if isinstance(call, Call) else None):
         if function is not None:
             reader.add("the function", function)
@@ -41,7 +48,7 @@ def parts_of(call: Any) -> Parts:
 
 def parts_of_flow(flow: Flow[Any], shared: Any) -> Parts:
     """The parts of one run of a flow with `shared`, all phases of its nodes included."""
-    reader = _Reader(set())
+    reader = _Reader(set(), {})
     for number, node in enumerate(reachable(flow)):
         reader.add_object(f"node {number}, {type(node).__name__}", node)
         edges = {action: type(target).__name__ for action, target in node.successors.items()}
@@ -52,7 +59,8 @@ def parts_of_flow(flow: Flow[Any], shared: Any) -> Parts:
 
 
 class _Reader:
-    def __init__(self, left_out: set[str]) -> None:
+    def __init__(self, left_out: set[str], looked: Looked) -> None:
+        self._looked = looked
         self.parts: Parts = {}
         self._left_out = left_out
         self._seen: dict[int, Any] = {}  # by id; kept alive, or the id could be that of something else
@@ -72,6 +80,7 @@ class _Reader:
         elif isinstance(value, FunctionType):
             self._add_function(name, value)
         elif isinstance(value, type):
+            self.add_data(name, value)
             self.add_class(value)
         elif hasattr(value, "__wrapped__"):  # functools' own sign of a function in a function
             self.add(name, value.__wrapped__)
@@ -101,13 +110,22 @@ class _Reader:
             self._add_value(f"{name} ({number})", value)
 
     def _add_global(self, name: str, value: Any, module: str) -> None:
-        if isinstance(value, FunctionType | type) or hasattr(value, "__wrapped__"):
+        if isinstance(value, FunctionType | BuiltinFunctionType | type) or hasattr(value, "__wrapped__"):
             if getattr(value, "__module__", None) == module:
                 self.add(name, value)
             else:  # code of somebody else's: that it is this one and no other
                 self.parts[name] = digest(name_of(value))
         elif type(value) in _DATA or _is_array(value):
-            self.add_data(name, value)
+            self._add_named_data(name, value)
+
+    def _add_named_data(self, name: str, value: Any) -> None:
+        """Add data that outlive the batch; of what can change, how they were when this call first saw them."""
+        if id(value) in self._looked:
+            self.parts[name] = self._looked[id(value)][1]
+            return
+        self.add_data(name, value)
+        if type(value) in (list, dict, set) and name in self.parts:
+            self._looked[id(value)] = value, self.parts[name]
 
     def _add_value(self, name: str, value: Any) -> None:
         if isinstance(value, FunctionType | MethodType | type | functools.partial):
@@ -128,7 +146,7 @@ class _Reader:
         for function in _functions_in(value):
             self.add(shown, function)
         if not (name.startswith("__") and name.endswith("__")) and (type(value) in _DATA or _is_array(value)):
-            self.add_data(shown, value)
+            self._add_named_data(shown, value)
 
     def add_object(self, name: str, value: Any) -> None:
         """Add the class of an object, and its attributes."""

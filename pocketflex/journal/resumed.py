@@ -44,7 +44,7 @@ def open_section(call: Any, items: Any, label: str, options: BatchOptions, place
     head = Head(
         label,
         digest_item(dict(place.params)),
-        parts_of_flow(*place.run) if place.run else parts_of(call),
+        parts_of_flow(*place.run) if place.run else parts_of(call, place.shelf.looked),
         None if digests is None else len(digests) // NBYTES,
         None if digests is None else sha256(digests).digest(),
     )

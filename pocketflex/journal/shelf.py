@@ -20,6 +20,7 @@ class Shelf:
     def __init__(self) -> None:
         self._books: dict[str, Book] = {}
         self._lock = Lock()
+        self.looked: dict[int, Any] = {}  # see `code.parts_of`
 
     def take(self, wanted: Any) -> Book:
         """The journal that the option `resume` says.
