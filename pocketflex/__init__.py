@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         BackendUnavailableError,
         FlowError,
         ItemTimeoutError,
+        JournalError,
         OptionError,
         PayloadError,
         PocketflexError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .harvest import partial
     from .models import run, run_batch, run_parallel_batch
     from .node import BaseNode, Node
-    from .options import BatchOptions
+    from .options import BatchOptions, Journal
     from .outcome import Failure, Value
     from .parallel import parallel_imap, parallel_map, share, shutdown
     from .retry import Retry
@@ -57,6 +58,8 @@ __all__ = [
     "Flow",
     "FlowError",
     "ItemTimeoutError",
+    "Journal",
+    "JournalError",
     "Node",
     "OptionError",
     "ParallelBatchFlow",
@@ -96,7 +99,7 @@ _HOMES = {
     "harvest": ("partial",),
     "models": ("run", "run_batch", "run_parallel_batch"),
     "node": ("BaseNode", "Node"),
-    "options": ("BatchOptions",),
+    "options": ("BatchOptions", "Journal"),
     "outcome": ("Failure", "Value"),
     "parallel": ("parallel_imap", "parallel_map", "share", "shutdown"),
     "retry": ("Retry",),

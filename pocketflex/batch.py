@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from time import perf_counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .assembly import Assembly
 from .call import Call
 from .errors import OptionError
 from .executors import find_executor
-from .executors.base import Job, Run
+from .executors.base import Executor, Job, Run
 from .harvest import BatchHarvest, hand_over, note_count
 from .observe.progress import Bar, open_bar
 from .observe.report import BatchRecord, Report
@@ -25,17 +25,24 @@ from .options import BatchOptions
 from .outcome import OnError, Outcomes
 from .settlement import Settlement
 
+if TYPE_CHECKING:
+    from .journal.resumed import ResumedRun
+    from .journal.shelf import Place
+
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
 class Batch:
     """A job and its options; iterate over `stream` or take `results`, once."""
 
-    def __init__(self, job: Job, options: BatchOptions, report: Report | None = None) -> None:
-        """Begin the job.
+    def __init__(
+        self, job: Job, options: BatchOptions, report: Report | None = None, place: Place | None = None
+    ) -> None:
+        """Begin the job; `place` is for the journal of a call that may have several batches.
 
         Raises:
             TypeError: The items are not iterable; the message names the work.
+            JournalError: The journal cannot be used, or is of other work.
             OptionError, BackendUnavailableError, PayloadError: The job cannot run with these options.
         """
         self._length = known_length(job.items)
@@ -47,7 +54,11 @@ class Batch:
         self._options = options
         self._settlement = Settlement(cast(OnError, options.on_error), job.label)
         self._spans: list[tuple[int, int]] | None = None if options.ordered else []
-        self._run: Run = find_executor(options.executor).start(self._job, options)
+        self._resumed: ResumedRun | None = None
+        executor = find_executor(options.executor)
+        if options.resume is not None:
+            self._resumed = _resume(self._job, options, executor, place)
+        self._run: Run = self._resumed or executor.start(self._job, options)
         self._record = BatchRecord(job.label, self._run.workers)
         if report is not None:
             report.batches.append(self._record)
@@ -124,8 +135,15 @@ class Batch:
                 yield run
         finally:
             record.seconds = perf_counter() - begun
+            record.resumed = self._resumed.resumed if self._resumed else 0
             outcomes.close()
             bar.close()
+
+
+def _resume(job: Job, options: BatchOptions, executor: Executor, place: Place | None) -> ResumedRun:
+    from .journal.resumed import begin  # late: nobody else needs it
+
+    return begin(job, options, executor, place)
 
 
 def mapping(

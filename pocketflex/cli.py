@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .async_node import AsyncNode
-from .errors import BackendUnavailableError, FlowError, OptionError, StateFileError, TargetError
+from .errors import BackendUnavailableError, FlowError, JournalError, OptionError, StateFileError, TargetError
 from .flow import Flow, reachable
 from .models import execute
 from .observe.difference import first_difference
@@ -37,7 +37,14 @@ from .outcome import RemoteTraceback, render_traceback
 from .statefile import check_writable, read_state, write_state
 from .target import find_flow
 
-_FLAGS = {"max_workers": "--workers", "chunksize": "--chunksize", "timeout": "--timeout", "executor": "--executor"}
+_FLAGS = {
+    "max_workers": "--workers",
+    "chunksize": "--chunksize",
+    "timeout": "--timeout",
+    "executor": "--executor",
+    "resume": "--resume",
+}
+_CALL_ERRORS = TargetError, StateFileError, OptionError, FlowError, BackendUnavailableError, JournalError
 _SHOWN = 5  # warnings of the same sort that are worth a line each
 _EPILOG = """\
 examples:
@@ -69,7 +76,7 @@ def _guarded(given: argparse.Namespace) -> int:
     try:
         status: int = given.command(given)
         return status
-    except (TargetError, StateFileError, OptionError, FlowError, BackendUnavailableError) as error:
+    except _CALL_ERRORS as error:
         text = "\n  ".join([_in_flags(str(error)), *getattr(error, "__notes__", ())])
         if not isinstance(error, TargetError) or error.__cause__ is None:
             _say(f"pocketflex: error: {text}")
@@ -149,7 +156,7 @@ def _is_async(flow: Flow) -> bool:
 def _options(given: argparse.Namespace) -> dict[str, Any]:
     """The options of the call, checked; what was not given is left to the nodes."""
     names = (*_FLAGS, "on_error")
-    options = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    options = {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
     BatchOptions.resolve(options)
     has_bar = sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
     return {**options, "progress": True} if has_bar and not given.no_progress else options
@@ -190,6 +197,10 @@ _RUN_ARGUMENTS: dict[str, dict[str, Any]] = {
         "unless given",
     },
     "--output": {"metavar": "FILE", "help": "write the final shared state to a JSON file"},
+    "--resume": {
+        "metavar": "FILE",
+        "help": "keep every result of a batch in this journal; the same command then computes only what is missing",
+    },
 }
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "--set": {

@@ -11,6 +11,7 @@ from .batch import Batch
 from .call import Call
 from .errors import FlowError
 from .executors.base import Job
+from .journal.shelf import Place, Shelf
 from .observe.report import Report
 from .options import BatchOptions
 from .outcome import Failure, Outcome, Value
@@ -44,11 +45,13 @@ class Setting:
         spread: Which batches run side by side.
         given: The options of the call.
         report: Gets a record of each batch.
+        shelf: Has the journals that the call keeps open; closed at its end.
     """
 
     spread: Spread = Spread.AS_NODE
     given: Mapping[str, Any] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
+    shelf: Shelf = field(default_factory=Shelf)
 
     def is_spread(self, command: ForEach | Runs) -> bool:
         """Whether the items of a batch run side by side."""
@@ -65,7 +68,12 @@ class Setting:
         call = Call(FlowRun(node, command.state)) if isinstance(command, Runs) else node._call()
         if options.retry is not None and not isinstance(command, Runs):
             call = replace(call, retry=options.retry)
-        return Batch(Job(call, command.items, label_of(node)), options, self.report)
+        return Batch(Job(call, command.items, label_of(node)), options, self.report, self.place(command))
+
+    def place(self, command: ForEach | Runs) -> Place:
+        """What a journal of the batch is to know besides."""
+        run = (command.node, command.state.shared) if isinstance(command, Runs) else None
+        return Place(self.shelf, command.node.params, run)
 
 
 def drive(walk: Walk, setting: Setting) -> Outcome:
@@ -125,6 +133,7 @@ class FlowRun:
 
     def __call__(self, params: Any) -> Any:
         """Run the flow with a copy of `shared`; the result is that of the last node visited."""
-        given = {**self.state.given, "progress": False}  # the runs are what the caller's bar counts
+        # the runs are what the caller's bar counts, and what its journal keeps
+        given = {**self.state.given, "progress": False, "resume": None}
         state = replace(self.state, shared=dict(self.state.shared), given=given)
         return unwrap(drive(self.flow._once(params, state), Setting(Spread.NEVER, given)))

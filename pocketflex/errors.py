@@ -9,6 +9,7 @@
     ├── PayloadError            (PicklingError)   something could not be carried to or from a worker
     ├── RemoteError             (RuntimeError)    stands in for an exception that cannot be carried
     ├── BackendUnavailableError (ImportError)     an optional package or the platform is missing
+    ├── JournalError            (ValueError)      a journal that does not belong to this call, or cannot be used
     ├── TargetError             (LookupError)     the command line: a target names no flow
     └── StateFileError          (ValueError)      the command line: a file is not a shared state
 
@@ -62,6 +63,10 @@ class RemoteError(PocketflexError, RuntimeError):
 
 class BackendUnavailableError(PocketflexError, ImportError):
     """An optional package, or the platform, lacks what the call needs; the message has the remedy."""
+
+
+class JournalError(PocketflexError, ValueError):
+    """The file of `resume` belongs to other work, or cannot be used; the message says what differs and the remedy."""
 
 
 class TargetError(PocketflexError, LookupError):

@@ -7,6 +7,7 @@ the options before anything runs, work on a copy of the caller's dict and return
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from .async_node import AsyncNode
@@ -16,6 +17,7 @@ from .drive import SPREADS, Setting, drive, unwrap
 from .errors import FlowError
 from .executors import find_executor
 from .flow import Flow, reachable
+from .journal.shelf import Shelf
 from .node import BaseNode
 from .observe.report import Report
 from .options import BatchOptions
@@ -111,14 +113,27 @@ def execute(
         if isinstance(node, AsyncNode):
             raise FlowError(f"{label_of(node)} is async: use `await pf.{_ASYNC_NAMES[model]}(...)`")
     state = State(own_shared(shared), Strict(), options)
-    unwrap(drive(ready._visit(state), Setting(SPREADS[model], options, report)))
+    with closing(Shelf()) as shelf:
+        open_early(options, shelf)
+        unwrap(drive(ready._visit(state), Setting(SPREADS[model], options, report, shelf)))
     result: dict[str, Any] = state.shared
     return result
 
 
 def run_in_place(node: BaseNode[Any, Any, Any], shared: Any) -> Any:
     """Run a node or flow in PocketFlow's way: `shared` is changed in place, the action returned."""
-    return unwrap(drive(node._visit(State(shared, Lenient())), Setting()))
+    with closing(Shelf()) as shelf:
+        return unwrap(drive(node._visit(State(shared, Lenient())), Setting(shelf=shelf)))
+
+
+def open_early(options: Mapping[str, Any], shelf: Shelf) -> None:
+    """Open the journal of a call, if it has one, before anything runs.
+
+    Raises:
+        JournalError: It cannot be used.
+    """
+    if options.get("resume") is not None:
+        shelf.take(options["resume"])
 
 
 def check_call(flow: Any, options: Mapping[str, Any]) -> Flow[Any]:

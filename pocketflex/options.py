@@ -6,6 +6,7 @@ made, which is before anything runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -13,6 +14,26 @@ from typing import Any
 
 from .errors import OptionError
 from .retry import Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The file that `resume` keeps results in, where its path alone is not all there is to say.
+
+    Attributes:
+        path: The file; it is made if it is not there.
+        pickle: Keep what has no data format as a pickle, signed with a key of this user's. False
+            computes such results again. Unpickling runs code, and the signature is what says whose.
+    """
+
+    path: str | os.PathLike[str]
+    pickle: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike) or not isinstance(os.fspath(self.path), str) or not self.path:
+            raise OptionError(f"resume={self.path!r}: it must be the path of a file, a str or a Path")
+        if not isinstance(self.pickle, bool):
+            raise OptionError(f"pickle={self.pickle!r}: it must be True or False")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +62,8 @@ class BatchOptions:
         isolate: True keeps whatever items do in worker processes. False lets this process run items too,
             which is faster where they are tiny; it then counts as one of `max_workers`, and an item that
             ends, blocks or changes its process ends, blocks or changes this one.
+        resume: Path of a journal, or a `Journal`: every result is kept there, and the same call, after whatever
+            has ended it, computes only what is missing.
     """
 
     max_workers: int | None = None
@@ -55,6 +78,7 @@ class BatchOptions:
     retry: Retry | None = None
     output: str = "list"
     isolate: bool = True
+    resume: str | os.PathLike[str] | Journal | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
@@ -74,6 +98,8 @@ class BatchOptions:
             raise OptionError("output='array' has no place for a failure: use on_error='raise' or 'skip'")
         if not isinstance(self.executor, str) and not callable(getattr(self.executor, "start", None)):
             self._refuse("executor", "'processes', 'serial', 'threads' or an object with a `start` method")
+        if self.resume is not None and not isinstance(self.resume, Journal):
+            Journal(self.resume)
 
     @classmethod
     def resolve(cls, given: Mapping[str, Any], node: object | None = None) -> BatchOptions:

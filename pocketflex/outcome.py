@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 Kind = Literal["exception", "timeout", "crashed", "unpicklable", "cancelled"]
@@ -98,6 +98,14 @@ class Failure(_Traced):
 def trace(failure: Failure, call: Replayable, one: Any) -> None:
     """Let a failure know where it comes from; to its readers it is frozen."""
     object.__setattr__(failure, "_origin", Origin(call, one))
+
+
+def renumber(failure: Failure, index: int) -> Failure:
+    """The same failure as that of another index."""
+    moved = replace(failure, index=index)
+    if (origin := getattr(failure, "_origin", None)) is not None:
+        trace(moved, *origin)
+    return moved
 
 
 Outcome = Value | Failure

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from ..drive import SPREADS, Setting, unwrap
-from ..models import check_call, own_shared
+from ..journal.shelf import Shelf
+from ..models import check_call, open_early, own_shared
 from ..node import BaseNode
 from ..observe.report import Report
 from ..walk import Lenient, State, Strict
@@ -102,7 +104,9 @@ async def execute(
     """Run `flow` under an async model, by its name, and add a record of each batch to `report`."""
     ready = check_call(flow, options)
     state = State(own_shared(shared), Strict(), options)
-    unwrap(await drive(ready._visit(state), Setting(SPREADS[model], {**options, **_APART}, report)))
+    with closing(Shelf()) as shelf:
+        open_early(options, shelf)
+        unwrap(await drive(ready._visit(state), Setting(SPREADS[model], {**options, **_APART}, report, shelf)))
     result: dict[str, Any] = state.shared
     return result
 
@@ -116,4 +120,5 @@ def complete(
 
 async def run_in_place(node: BaseNode[Any, Any, Any], shared: Any) -> Any:
     """Run a node or flow in PocketFlow's way: `shared` is changed in place, the action returned."""
-    return unwrap(await drive(node._visit(State(shared, Lenient())), Setting(given=_APART)))
+    with closing(Shelf()) as shelf:
+        return unwrap(await drive(node._visit(State(shared, Lenient())), Setting(given=_APART, shelf=shelf)))

@@ -77,10 +77,12 @@ async def _await_batch(command: ForEach | Runs, setting: Setting) -> Any:
         options = replace(options, max_concurrency=1)
     record = BatchRecord(label_of(command.node), workers=1)
     setting.report.batches.append(record)
-    call = AsyncCall(_once(command, setting)) if isinstance(command, Runs) else command.node._call()
-    if options.retry is not None and not isinstance(command, Runs):
-        call = replace(call, retry=options.retry)
-    return await run_items(call, command.items, options, record)
+    if isinstance(command, Runs):  # their runs share `shared`: one whose result alone were resumed would write nothing
+        call, options = AsyncCall(_once(command, setting)), replace(options, resume=None)
+    else:
+        call = command.node._call()
+        call = call if options.retry is None else replace(call, retry=options.retry)
+    return await run_items(call, command.items, options, record, setting.place(command))
 
 
 def _once(command: Runs, setting: Setting) -> Callable[[Any], Any]:

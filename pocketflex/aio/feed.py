@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ..batch import check_items
 from ..observe.progress import Bar
+from ..outcome import Outcome
 
 END = object()  # what `Feed.take` gives after the last item
 NOWHERE = sys.maxsize  # beyond the index of any item
@@ -18,6 +19,8 @@ _TURN = 0.005  # seconds between two turns of the loop: short for who waits for 
 
 class Feed:
     """The items of a batch, sync or async, for several runners."""
+
+    resumed = 0  # items whose results have come from a journal
 
     def __init__(self, items: Any, label: str) -> None:
         """Open the items.
@@ -36,6 +39,9 @@ class Feed:
             if item is not END:
                 results.append(None)
             return len(results) - 1, item
+
+    async def keep(self, index: int, outcome: Outcome) -> None:
+        """An item has ended; nobody keeps its outcome here but the batch."""
 
     async def close(self) -> None:
         """End an async generator that was not read to its end."""

@@ -7,7 +7,7 @@ knows nothing of flows and applies no `on_error`: that is `settlement.Settlement
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from ..call import Call
@@ -27,6 +27,8 @@ class Job(NamedTuple):
         is_array: Whether the results of neighbouring items may come as an ndarray with a row for each.
         waiting: Where an executor may keep outcomes that it has and cannot yield yet, by index of the first: when
             the call ends with an exception they are not lost.
+        told: Where an executor holds outcomes back until those before them are there, it calls this with
+            them at once, from any thread, if it can; None: nobody wants to know.
         target: A list with room for the entry of each item, which an executor may put there itself.
     """
 
@@ -37,6 +39,7 @@ class Job(NamedTuple):
     is_array: bool = False
     target: list[Any] | None = None
     waiting: dict[int, Outcomes] | None = None
+    told: Callable[[Outcomes], object] | None = None
 
 
 class Run(Protocol):

@@ -148,7 +148,7 @@ class AloneRun:
         self._source = Source(job.items)
         self._runner = Runner(job.call, options)
         self._waiting = job.waiting
-        self._is_patient = not (job.is_streamed or options.progress)  # whether one run of outcomes will do
+        self._is_patient = not (job.is_streamed or options.progress or job.told)  # whether one run of outcomes will do
 
     def cancel(self) -> None:
         """Stop before the next item; the one under way cannot be interrupted."""

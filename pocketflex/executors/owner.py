@@ -165,6 +165,8 @@ class Owner:
                 trace(failure, self._given.call, one)
         self._source.drop(outcomes.start, len(outcomes.results))
         self._collected[outcomes.start] = outcomes
+        if self._given.told is not None:
+            self._given.told(outcomes)
 
 
 def unsendable(index: int, cause: BaseException) -> Failure:

@@ -83,5 +83,10 @@ class ThreadsRun:
         if self._cancelled:
             return Outcomes(start, [])
         if call.chunk:
-            return call.run_chunk(start, chunk, timeout)
-        return Outcomes.gather(start, [call.run(index, item, timeout) for index, item in enumerate(chunk, start)])
+            outcomes = call.run_chunk(start, chunk, timeout)
+        else:
+            found = [call.run(index, item, timeout) for index, item in enumerate(chunk, start)]
+            outcomes = Outcomes.gather(start, found)
+        if self._job.told is not None:
+            self._job.told(outcomes)
+        return outcomes

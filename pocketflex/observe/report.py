@@ -14,6 +14,7 @@ class BatchRecord:
         workers: Workers that could take part.
         items: Items with an outcome.
         failures: How many of them failed.
+        resumed: How many of them had their result from a journal.
         seconds: Wall time from the first item asked for to the last outcome.
     """
 
@@ -21,6 +22,7 @@ class BatchRecord:
     workers: int
     items: int = 0
     failures: int = 0
+    resumed: int = 0
     seconds: float = 0.0
 
 

@@ -45,9 +45,11 @@ def comparison(
 
 def batch_line(batch: BatchRecord) -> str:
     """Items, time, rate, workers and failures of one batch."""
-    rate = f"{batch.items / batch.seconds:,.0f} items/s" if batch.items and batch.seconds else "no items"
+    computed = batch.items - batch.resumed
+    rate = f"{computed / batch.seconds:,.0f} items/s" if computed and batch.seconds else "none computed"
     failed = f"{batch.failures:,} failed" if batch.failures else "none failed"
     parts = [count(batch.items, "item"), duration(batch.seconds), rate, count(batch.workers, "worker"), failed]
+    parts += [f"{batch.resumed:,} from the journal"] if batch.resumed else []
     return ", ".join(parts if batch.items else ["no items"])
 
 
