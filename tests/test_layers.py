@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "drive": {"errors", "values", "flow", "executors", "observe", "batch"},
     "models": {"errors", "values", "flow", "executors", "observe", "drive"},
     "parallel": {"errors", "values", "executors", "batch"},
-    "aio": {"errors", "values", "flow", "observe", "batch", "drive", "models"},
+    "aio": {"errors", "values", "engine", "flow", "observe", "batch", "drive", "models"},
     "draw": {"flow"},
     "statefile": {"errors"},
     "target": {"errors", "engine", "flow"},
@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("role", "orders", "launch"),
-    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "twin_words"),
+    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "stopwatch", "twin_words"),
     ("segments", "failures", "dispatch", "twin_ledger", "twin_columns", "twin_fetch", "twin_stack"),
     ("shm", "grains", "lens"),
     ("twin",),

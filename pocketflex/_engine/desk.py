@@ -8,6 +8,7 @@ from collections.abc import Callable
 from . import native
 from .board import ASLEEP, HEAD, NEWS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
 from .records import Record
+from .stopwatch import Stopwatch
 from .transport import Message, Ring, Transport
 
 _IDLE = 2.0  # seconds of sleep after which a worker gives memory back: nobody works with short pauses that long
@@ -50,6 +51,10 @@ class Desk:
         native.store(self.words, REST, -self.rests)
         self.sleep(lambda: self.words[HEAD] - native.load(self.words, TAIL) < 62)
         native.store(self.words, REST, 0)
+
+    def stopwatch(self) -> Stopwatch:
+        """Measure from now on how long work takes."""
+        return Stopwatch(is_crowded=not native.load(self._parent, SPIN))
 
     def watch(self) -> None:
         """Watch for something in the post, for as long as the parent allows it."""

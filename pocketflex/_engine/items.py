@@ -21,9 +21,19 @@ class ItemReader(Reader):
     `is_held` tells.
     """
 
-    def __init__(self, region: Region, memory: Callable[[int], Any], fetcher: Fetcher) -> None:
-        """Read a block; `memory` gives the mapping of a segment, `fetcher` what is in the parent's memory."""
-        super().__init__(region, memory(region.segment))
+    def __init__(self, region: Region, memory: Callable[[int], Any], length: int, fetcher: Fetcher) -> None:
+        """Read a block of so many items.
+
+        Args:
+            region: Where it lies.
+            memory: Gives the mapping of a segment.
+            length: How many items it has.
+            fetcher: Gives what is in the parent's memory.
+
+        Raises:
+            ValueError: The bytes are no such block.
+        """
+        super().__init__(region, memory(region.segment), length)
         self._segments = memory
         self._fetcher = fetcher
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import os
@@ -92,8 +93,10 @@ class Nursery:
                 os.kill(self._pids[request.slot], signal.SIGKILL)  # not reaped yet, so the pid is its own
             return True
         try:
+            if len(descriptors) < 2:  # the kernel drops those for which there is no room
+                raise OSError(errno.EMFILE, "no descriptor is left for it")
             self._fork(request.slot, *descriptors)
-        except (OSError, TypeError) as error:  # TypeError: there was no room for the descriptor, which the kernel drops
+        except OSError as error:
             self._tell(Exited(request.slot, 1, f"a worker process could not be started: {error}"))
         finally:
             for descriptor in descriptors:

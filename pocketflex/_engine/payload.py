@@ -61,7 +61,12 @@ class ObjectPickler:
         return self._stream.getvalue(), self._buffers
 
     def shared(self) -> bytes:
-        """What `load_shared` needs for the pickles made so far; empty if they need nothing."""
+        """What `SharedClasses` needs for the pickles made so far, asked for when all are; empty if they need nothing.
+
+        What was pickled last is let go of: this object and its pickler are a cycle, which lives until a collection.
+        """
+        self._pickler.clear_memo()
+        self._buffers = []
         return pickle.dumps([data for _, data in self._pickler.classes.values()]) if self._pickler.classes else b""
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:

@@ -1,11 +1,16 @@
-"""Blocks read in place: what items (items.py) and results (results.py) have in common. blocks.py has the formats."""
+"""Blocks read in place: what items (items.py) and results (results.py) have in common. blocks.py has the formats.
+
+A block is written by another process, which what it runs may have damaged before it ended it. So what a reader
+is told of it, where it is and how many entries it has, is checked once a block and once a grain: bytes that are
+no such block are a ValueError. What lies inside a pickle, or inside the list of a marshal, is for these to find.
+"""
 
 from __future__ import annotations
 
 import marshal
 import pickle
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from . import native, payload
 from .blocks import ENTRY, HEADER
@@ -32,24 +37,45 @@ class Place(NamedTuple):
 class Reader:
     """What items and results have in common."""
 
-    def __init__(self, region: Region, memory: Any) -> None:
+    def __init__(self, region: Region, memory: Any, length: int) -> None:
+        """Read a block of so many entries.
+
+        Raises:
+            ValueError: The bytes are no such block.
+        """
         self._region = region
         self._memory = memory
         self._bytes = memoryview(memory)[region.offset : region.offset + region.nbytes]
         words = self._bytes[: len(self._bytes) // 8 * 8].cast("q")
-        count, at, nbytes = words[1:4]
-        table = words[HEADER : HEADER + ENTRY * count].tolist()
+        count, at, nbytes = words[1:4] if len(words) > HEADER else (0, 0, 0)
+        table = words[HEADER : HEADER + ENTRY * min(count, length)].tolist() if count > 0 else []
+        if len(table) != ENTRY * count:
+            _refuse(length)
         self._places = [Place(*table[number : number + ENTRY]) for number in range(0, len(table), ENTRY)]
+        if not (0 <= at <= at + nbytes <= len(self._bytes) and self._is_covered(length)):
+            _refuse(length)
         self._notes = self._bytes[at : at + nbytes]
         self._classes: payload.SharedClasses | None = None
         self._root: Any = None  # the ndarray that all views of this block have as their base
+
+    def _is_covered(self, length: int) -> bool:
+        """Whether the grains lie in the block and have all its entries, no more and no fewer."""
+        size, total = len(self._bytes), 0
+        for form, at, nbytes, count in self._places:
+            if min(at, nbytes, count) < 0 or (at + nbytes > size and form != Form.SHARED):
+                return False
+            total += count
+        return total == length
 
     def _fill(self, place: Place, items: list[Any], at: int) -> bool:
         """Read a grain of scalars into a list from a position on; False if it is none."""
         if place.form < Form.MARSHAL:
             native.decode(*self._column(place), items, at)
         elif place.form == Form.MARSHAL:
-            items[at : at + place.length] = marshal.loads(self._bytes[place.at : place.at + place.nbytes])
+            data = self._bytes[place.at : place.at + place.nbytes]
+            if data[:5] != b"[" + place.length.to_bytes(4, "little"):  # or it would be made before it is found wrong
+                _refuse(place.length)
+            items[at : at + place.length] = marshal.loads(data)
         else:
             return False
         return True
@@ -96,7 +122,9 @@ class _Entries:
         self._length = length
         self._buffer = buffer
         self._classes = classes
-        listed = view[: 24 * length].cast("Q")[3 * length - 1] if length else 0
+        listed = view[: 24 * length].cast("Q")[3 * length - 1] if 0 < 24 * length <= len(view) else 0
+        if 24 * length + 16 * listed > len(view):
+            _refuse(length)
         self._table = view[: 24 * length + 16 * listed].cast("Q")
 
     def is_failure(self, position: int) -> bool:
@@ -105,10 +133,14 @@ class _Entries:
     def load(self, position: int) -> Any:
         begin, end = self._span(position, 1, len(self._table) * 8)
         first, last = self._span(position, 2, 0)
-        places = [3 * self._length + 2 * number for number in range(first, last)]
-        buffers = [self._buffer(self._table[place], self._table[place + 1]) for place in places]
+        places = iter(self._table[3 * self._length + 2 * first : 3 * self._length + 2 * last])
+        buffers = [self._buffer(at, nbytes) for at, nbytes in zip(places, places, strict=True)]
         return payload.load(self._view[begin:end], buffers, self._classes)
 
     def _span(self, position: int, column: int, zero: int) -> tuple[int, int]:
         begin = self._table[3 * (position - 1) + column] if position else zero
         return begin, self._table[3 * position + column]
+
+
+def _refuse(length: int) -> NoReturn:
+    raise ValueError(f"the bytes are no block, or grain, of {length} entries")

@@ -17,13 +17,24 @@ _SMALL = 4096  # bytes; the copy of a smaller array costs less than the memory t
 class ResultReader(Reader):
     """The results of a block; arrays are views of its memory, which is theirs until they are gone."""
 
-    def __init__(self, region: Region, memory: Any, release: Callable[[], None]) -> None:
-        """Read from `memory`; `release` is called when nothing refers to the block any more."""
-        super().__init__(region, memory)
-        self._release = release
+    def __init__(self, region: Region, memory: Any, length: int, release: Callable[[], None]) -> None:
+        """Read a block of so many results.
 
-    def __len__(self) -> int:
-        return sum(place.length for place in self._places)
+        Args:
+            region: Where it lies.
+            memory: The mapping of its segment.
+            length: How many results it has.
+            release: Called when nothing refers to the block any more.
+
+        Raises:
+            ValueError: The bytes are no such block.
+        """
+        self._release = release
+        try:
+            super().__init__(region, memory, length)
+        except ValueError:
+            release()
+            raise
 
     def read(self, results: list[Any], at: int) -> dict[int, Any]:
         """Put the results into a list that has room for them, from a position on.
@@ -59,7 +70,8 @@ class ResultReader(Reader):
     def _as_rows(self, place: Place) -> Any:
         if place.form == Form.ARRAYS:
             return self._rows(place, place.length, place.nbytes)
-        return self._base()[place.at : place.at + place.nbytes].view(_ARRAY_TYPES[place.form])
+        rows = self._base()[place.at : place.at + place.nbytes].view(_ARRAY_TYPES[place.form])
+        return rows.reshape(place.length)
 
     def _read_grain(self, place: Place, results: list[Any], at: int, failed: dict[int, Any]) -> None:
         if self._fill(place, results, at):

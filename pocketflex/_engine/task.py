@@ -10,6 +10,7 @@ from .items import ItemReader
 from .ledger import Entry, Ledger
 from .pace import Pace
 from .records import Record
+from .stopwatch import Stopwatch
 from .transport import Transport
 
 
@@ -22,6 +23,9 @@ class Office(Protocol):
 
     def tell(self, record: Record) -> None:
         """Tell the parent."""
+
+    def stopwatch(self) -> Stopwatch:
+        """Measure from now on how long work takes."""
 
 
 class Task:
@@ -52,5 +56,5 @@ class Task:
     def read(self, entry: Entry, transport: Transport, fetcher: Fetcher) -> ItemReader:
         """The reader of a block."""
         if self._reader is None or self._reader[0] != entry.number:
-            self._reader = entry.number, ItemReader(entry.region, transport.memory, fetcher)
+            self._reader = entry.number, ItemReader(entry.region, transport.memory, entry.length, fetcher)
         return self._reader[1]

@@ -36,6 +36,7 @@ class Telling:
         self._stop = claim.span.stop
         self._later: Record | None = None  # an item that is to be tried again, to be told with the next outcomes
         self._told_at = monotonic()
+        self._watch = desk.stopwatch()  # since then
         self._pid = os.getpid()
 
     # --- kept -----------------------------------------------------------------------------------
@@ -89,14 +90,19 @@ class Telling:
         """Between two items: tell the outcomes so far if it is time, or they are many."""
         self._end_if_forked()
         is_full = len(self.returns.results) >= _PACK and not self.returns.pack()
-        if is_full or now - self._told_at >= _FLUSH or self.are_many():
+        if is_full or self._is_due(now) or self.are_many():
             self.flush(is_last=False)
+
+    def _is_due(self, now: float) -> bool:
+        if now - self._told_at >= _FLUSH:
+            self._told_at = now - self._watch.seconds()  # later, by as long as this process has waited for a CPU
+        return now - self._told_at >= _FLUSH
 
     def flush(self, *, is_last: bool) -> bool:
         """Tell the outcomes so far; returns whether, at the end, the user's code still refers to the block."""
         self._end_if_forked()
-        now, items = monotonic(), len(self.returns)
-        each = int((now - self._told_at) * 1e9 / items) if items else 0
+        items = len(self.returns)
+        each = int(self._watch.seconds() * 1e9 / items) if items else 0
         blocks = list(self.returns.take())
         is_held = is_last and self._reader.is_held()
         words, arena = self._desk.words, self._desk.transport.arena
@@ -116,7 +122,7 @@ class Telling:
         if self._later is not None:
             self._desk.tell(self._later)
             self._sent, self._later = self._sent + 1, None
-        self._told_at = monotonic()
+        self._told_at, self._watch = monotonic(), self._desk.stopwatch()
         return is_held
 
     def _end_if_forked(self) -> None:

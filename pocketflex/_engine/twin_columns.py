@@ -99,10 +99,9 @@ def decode(
     """
     if type(items) is not list:
         raise TypeError("list must be a list, and no subclass")
-    values = _decode(kind, buffer, offset, nbytes, count)
-    if not 0 <= int64(at) <= len(items) - count:
+    if not 0 <= int64(at) <= len(items) - int64(count):  # first: what is too long for the list may be for any
         raise ValueError(f"a list of {len(items)} items has no room for {count} from {at} on")
-    items[at : at + count] = values
+    items[at : at + count] = _decode(kind, buffer, offset, nbytes, count)
 
 
 def _decode(kind: int, buffer: ReadableBuffer, offset: int, nbytes: int, count: int) -> list[Any]:

@@ -53,6 +53,8 @@ def fetch_bytes(pid: int, address: int, nbytes: int, /) -> bytes:
     Raises:
         OSError: They are not there, or may not be read.
     """
+    if nbytes > 0:  # to make the room touches all of it: not for what is not there
+        _read(pid, address + nbytes - 1, memoryview(bytearray(1)))
     room = bytearray(nbytes)
     _read(pid, address, memoryview(room))
     return bytes(room)

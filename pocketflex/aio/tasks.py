@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
+from inspect import CO_COROUTINE
+from types import CoroutineType, FunctionType, coroutine
 from typing import Any
 
 from ..outcome import Failure, Outcome, Value
@@ -59,6 +62,31 @@ async def _weigh(call: AsyncCall, index: int, item: Any, error: Exception, attem
         raise
     except BaseException as final:
         return Failure(index, final, attempts)
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Whether a call is certain to give a coroutine; others may give anything that can be awaited."""
+    function = getattr(function, "__func__", function)
+    return isinstance(function, FunctionType) and bool(function.__code__.co_flags & CO_COROUTINE)
+
+
+@coroutine
+def go_on(started: CoroutineType[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
+    """Await a coroutine that has been started, and has yielded this (PEP 380, what ``yield from`` does)."""
+    while True:
+        try:
+            sent = yield yielded
+        except GeneratorExit:
+            started.close()
+            raise
+        except BaseException as error:
+            step: Callable[[], Any] = partial(started.throw, error)
+        else:
+            step = partial(started.send, sent)
+        try:
+            yielded = step()
+        except StopIteration as ended:
+            return ended.value
 
 
 async def end_all(tasks: Sequence[asyncio.Future[Any]], abandon: Callable[[], object]) -> None:

@@ -132,8 +132,8 @@ class Owner:
 
     def _read(self, news: Arrived) -> Outcomes:
         record = news.record
-        reader = ResultReader(record.region, news.memory, news.release)
         start, stop, target = record.start, record.stop, self._given.target
+        reader = ResultReader(record.region, news.memory, stop - start, news.release)
         if self._given.is_array and (rows := reader.array()) is not None:
             return Outcomes(start, rows)
         if target is not None:

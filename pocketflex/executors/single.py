@@ -145,4 +145,4 @@ class _Short(io.BytesIO):
 def _read(ended: Returned | Arrived) -> Outcomes:
     if isinstance(ended, Returned):
         return Outcomes(0, [ended.result])
-    return read_list(ResultReader(ended.record.region, ended.memory, ended.release), 0, 1)
+    return read_list(ResultReader(ended.record.region, ended.memory, 1, ended.release), 0, 1)

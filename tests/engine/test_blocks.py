@@ -86,15 +86,15 @@ class Ends:
         return region
 
     def reader(self, block: Block) -> ItemReader:
-        return ItemReader(block.region, self.memory, Fetcher(os.getpid()))
+        return ItemReader(block.region, self.memory, block.length, Fetcher(os.getpid()))
 
     def items(self, block: Block) -> list[Any]:
         reader = self.reader(block)
         return [item for grain in range(len(self.forms(block))) for item in reader.items(grain)]
 
     def results(self, block: Block) -> tuple[list[Any], dict[int, Any]]:
-        reader = ResultReader(block.region, self.memory(block.region.segment), self._release)
-        results: list[Any] = [None] * len(reader)
+        reader = ResultReader(block.region, self.memory(block.region.segment), block.length, self._release)
+        results: list[Any] = [None] * block.length
         return results, reader.read(results, 0)
 
     def _release(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pocketflex._engine import claims, failures, telling
+from pocketflex._engine import claims, failures, stopwatch, telling
 from pocketflex._engine.blocks import encode_items
 from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Slot
 from pocketflex._engine.claims import ClaimRun
@@ -26,6 +26,7 @@ from pocketflex._engine.results import ResultReader
 from pocketflex._engine.segments import Region
 from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
+from pocketflex._engine.stopwatch import Stopwatch
 from pocketflex._engine.task import Task
 from pocketflex.call import Call
 from pocketflex.retry import Retry, current_attempt
@@ -79,6 +80,9 @@ class FakeDesk:
             os._exit(1)  # the child of an item's fork must never come here
         self.told.append(record)
 
+    def stopwatch(self) -> Stopwatch:
+        return Stopwatch(is_crowded=False)
+
     def task(self, call: Call, timeout: float | None = None, is_fixed: bool = False) -> Task:
         return Task(JOB_NUMBER, call, self.ledger, timeout, is_fixed)
 
@@ -113,8 +117,8 @@ class FakeDesk:
         lens, region = self._lens, record.region
         if not lens.knows(region.segment):
             lens.add(region.segment, os.dup(self.transport.arena.descriptor(region.segment)))
-        reader = ResultReader(region, lens.source(region.segment), lambda: lens.release(region))
-        results: list[Any] = [None] * len(reader)
+        reader = ResultReader(region, lens.source(region.segment), record.length, lambda: lens.release(region))
+        results: list[Any] = [None] * record.length
         failed = reader.read(results, 0)
         outcomes = [Outcome(result) for result in results]
         for position, failure in failed.items():
@@ -170,6 +174,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(claims, "monotonic", clock)
     monkeypatch.setattr(telling, "monotonic", clock)
+    monkeypatch.setattr(stopwatch, "monotonic", clock)
     return clock
 
 

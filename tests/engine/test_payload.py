@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -245,3 +246,15 @@ def test_a_function_of_a_package_registered_by_value_travels_so(monkeypatch: pyt
     assert payload.load(by_name).function is module.double
     assert payload.load(by_value).function is not module.double
     assert payload.load(by_value).function(3) == 6
+
+
+def test_what_was_pickled_last_is_not_kept_until_a_collection() -> None:
+    class Watched:
+        pass
+
+    pickler, value = payload.ObjectPickler(), Watched()
+    gone = weakref.ref(value)
+    pickler.dump([value])
+    pickler.shared()
+    del value
+    assert gone() is None
