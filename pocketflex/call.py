@@ -66,7 +66,8 @@ class Call:
 
         It is not stopped here: where it took longer than `timeout` seconds, it has failed once it ends.
         """
-        return self._run(self.function, index, [item], timeout)
+        found = self._try(self.function, index, item, timeout, FRESH)
+        return found if type(found) is Value else self._end(self.function, index, [item], timeout, found)
 
     def try_on(self, index: int, item: Any, timeout: float | None, before: Later) -> Outcome | Later:
         """As `run`, but where there is a wait before the next attempt, say so instead.
@@ -93,8 +94,11 @@ class Call:
                 trace(failure, self, items)
             return whole
         ones = [items[at : at + 1] for at in range(len(items))]
-        outcomes = [self._run(self._called_alone(one), at, one, timeout) for at, one in enumerate(ones, start)]
-        return Outcomes.gather(start, outcomes)
+        return Outcomes.gather(start, [self._run_alone(at, one, timeout) for at, one in enumerate(ones, start)])
+
+    def _run_alone(self, index: int, one: Any, timeout: float | None) -> Outcome:
+        found = self.try_alone(index, one, timeout, FRESH)
+        return self._end(self._called_alone(one), index, one, timeout, found)
 
     def run_whole(self, start: int, items: Any, timeout: float | None = None) -> Outcomes | None:
         """Give `items` to `chunk` as a whole; None where they are to be tried one at a time."""
@@ -136,8 +140,10 @@ class Call:
             raise ValueError(f"exec_chunk returned {len(results)} results for {len(items)} items")
         return results
 
-    def _run(self, function: Callable[[Any], Any], index: int, one: Any, timeout: float | None) -> Outcome:
-        found = self._try(function, index, one[0], timeout, FRESH)
+    def _end(
+        self, function: Callable[[Any], Any], index: int, one: Any, timeout: float | None, found: Outcome | Later
+    ) -> Outcome:
+        """Wait and try until there is an outcome."""
         while isinstance(found, Later):
             sleep(found.pause)
             found = self._try(function, index, one[0], timeout, found)
@@ -157,7 +163,7 @@ class Call:
         if timeout is not None and seconds > timeout:
             error = ItemTimeoutError(f"item {index} took {seconds:.3g} s, longer than timeout={timeout:g} s")
             return Failure(index, error, kind="timeout")
-        return found._replace(spent=seconds) if isinstance(found, Later) else found
+        return found._replace(spent=seconds) if type(found) is Later else found
 
     def _attempt(self, function: Callable[[Any], Any], index: int, item: Any, attempts: int) -> Outcome | Later:
         """Try until there is an outcome, or a wait."""

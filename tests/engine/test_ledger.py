@@ -285,6 +285,24 @@ def test_what_the_owner_has_run_is_not_left_for_workers(lock: int, is_known: boo
     assert sides.parent.left == 45
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_is_published_once_more_is_left_as_often(lock: int, is_known: bool) -> None:
+    """Else shares would shrink, as if the job were near its end, where many items are tried again."""
+    sides = Sides(lock, 100 if is_known else None)
+    sides.parent.publish(entry(1, length=40, grain=1))
+    claim = sides.worker.claim(3, 10)
+    assert claim is not None
+    for _ in range(10):
+        sides.parent.repeat()
+    if not is_known:
+        sides.parent.seal(100)
+    assert sides.parent.left == 100
+    sides.parent.publish(entry(2, start=0, length=1, grain=1))
+    again = sides.worker.claim(3, 100)
+    assert again is not None
+    assert (again.entry.number, again.grains) == (1, 25), "a quarter of what is left, between two workers"
+
+
 @pytest.mark.parametrize(
     ("at", "whole", "rest"),
     [
