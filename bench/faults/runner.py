@@ -49,7 +49,7 @@ class Cell:
         self._memory.mkdir()
         if row == "shm":
             self._command = ["unshare", "-m", "sh", "-c", _SMALL, "sh", *self._command]
-        elif self._act is Act.SIGNAL and _may_mount():
+        elif _may_mount():
             self._command = ["unshare", "-m", "sh", "-c", _OWN, str(self._memory), *self._command]
 
     def run(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Cell:
         """Until all has been told; how the pool ends is another row."""
         end = monotonic() + self._patience
         expected = 2 if self._act in (Act.RUN, Act.LIMIT) else 1
-        while self._output.read_text().count("\n") < expected:
+        while sum(line.startswith("{") for line in self._output.read_text().splitlines()) < expected:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
                 return {"code": process.returncode}
