@@ -84,6 +84,10 @@ class ErrandRun:
     def begin(self, position: int) -> None:
         """The result is about to be pickled: whose item it is has been published."""
 
+    def let_go(self, results: list[Any]) -> None:
+        """The result has been written."""
+        results.clear()
+
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""
         return failures.record(failures.unsendable(0, self._kind, error), kind="unpicklable")

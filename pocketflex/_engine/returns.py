@@ -66,17 +66,9 @@ class Returns:
             try:
                 yield self._write(results, failed)
             finally:
-                self._let_go(results)
+                self._watch.let_go(results)
                 failed.clear()
         self.packed = 0
-
-    def _let_go(self, results: list[Any]) -> None:
-        """Let go of results that have been written, each by itself: a `__del__` may end this process, as its item's."""
-        if not COLUMNS.issuperset(map(type, results)):
-            for position in range(len(results)):
-                self._watch.begin(position)
-                results[position] = None
-        results.clear()
 
     def _write(self, results: list[Any], failed: dict[int, FailureRecord]) -> Block:
         try:
