@@ -85,8 +85,7 @@ class ErrandRun:
         """The result is about to be pickled: whose item it is has been published."""
 
     def let_go(self, results: list[Any]) -> None:
-        """The result has been written."""
-        results.clear()
+        """The result has been pickled, and goes in a moment: whose item it is has been published."""
 
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""

@@ -54,7 +54,7 @@ class Watch(Protocol):
         """It cannot be pickled: the failure to write in its place."""
 
     def let_go(self, results: list[Any]) -> None:
-        """Empty the list of results, which have been written."""
+        """The results have been pickled: put something else into their places."""
 
 
 class Table:

@@ -10,7 +10,7 @@ from . import failures, native
 from .arrays import is_array
 from .blocks import COLUMNS, ENTRY, HEADER, Block, encode_results, write_head
 from .failures import FailureRecord
-from .grains import Watch
+from .grains import Form, Watch
 from .ranges import MOST_GRAINS
 from .segments import Region
 from .shm import Arena
@@ -63,12 +63,19 @@ class Returns:
             self._columns.discard()
         if self.results:
             results, failed = self.results, self.failed
+            block = None
             try:
-                yield self._write(results, failed)
+                block = self._write(results, failed)
+                yield block
             finally:
-                self._watch.let_go(results)
+                if block is not None and self._is_pickled(block):
+                    self._watch.let_go(results)
+                results.clear()
                 failed.clear()
         self.packed = 0
+
+    def _is_pickled(self, block: Block) -> bool:
+        return self._arena.view(block.region).cast("q")[HEADER] == Form.PICKLED
 
     def _write(self, results: list[Any], failed: dict[int, FailureRecord]) -> Block:
         try:

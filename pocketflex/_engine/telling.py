@@ -9,7 +9,6 @@ from typing import Any
 
 from ..outcome import Kind, Outcome, Value
 from . import failures
-from .blocks import COLUMNS
 from .board import BEGAN, INDEX, JOB
 from .failures import FailureRecord
 from .items import ItemReader
@@ -122,12 +121,10 @@ class Telling:
 
     def let_go(self, results: list[Any]) -> None:
         """Let go of results one by one: a `__del__` may end this process, and that is its own item's doing."""
-        if not COLUMNS.issuperset(map(type, results)):  # those have none
-            words, first = self._desk.words, self._index(0)
-            for position in range(len(results)):
-                words[INDEX] = first + position
-                results[position] = None
-        results.clear()
+        words, first = self._desk.words, self._index(0)
+        for position in range(len(results)):
+            words[INDEX] = first + position
+            results[position] = None
 
     def _index(self, position: int) -> int:
         return self._sent + self.returns.packed + position
