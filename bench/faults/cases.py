@@ -166,7 +166,9 @@ CASES = {
     "segfault": Case("segfault", Harm.WORKER, segfault),
     "exit": Case("`os._exit(0)`", Harm.WORKER, partial(os._exit, 0)),
     "system-exit": Case("SystemExit", Harm.ITEM, partial(sys.exit, 4)),
-    "keyboard-interrupt": Case("KeyboardInterrupt in item", Harm.ITEM, partial(raising, KeyboardInterrupt)),
+    "keyboard-interrupt": Case(
+        "KeyboardInterrupt in item", Harm.ITEM, partial(raising, partial(KeyboardInterrupt, "of the item"))
+    ),
     "base-exception": Case("other BaseException", Harm.ITEM, partial(raising, OtherBase)),
     "generator-exit": Case("GeneratorExit", Harm.ITEM, partial(raising, GeneratorExit)),
     "stop-iteration": Case("StopIteration", Harm.ITEM, partial(raising, StopIteration)),

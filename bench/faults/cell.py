@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 import threading
 from functools import partial
@@ -90,6 +91,7 @@ def hold(held: threading.Event) -> None:
 
 def main(name: str, row: str, path: str) -> None:
     """Do what the row says."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in its background ignore it
     act = ROWS[row][1]
     if act is Act.LIMIT and not CONTENDERS[name].make.has_timeout:
         tell(none=True)

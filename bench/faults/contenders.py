@@ -37,9 +37,9 @@ def settle(results: list[Callable[[], Any]]) -> list[Any]:
     for result in results:
         try:
             found.append(result())
-        except (Exception, SystemExit, GeneratorExit) as error:
-            found.append(Raised(error))
-        except BaseException as error:  # also KeyboardInterrupt, which is an item's here
+        except BaseException as error:
+            if type(error) is KeyboardInterrupt and not error.args:
+                raise  # Ctrl-C; that of an item says so
             found.append(Raised(error))
     return found
 
@@ -113,7 +113,7 @@ class Joblib(Contender):
 
 
 class Mpire(Contender):
-    """`mpire.WorkerPool` and `map`, whose form for results of their own, `apply_async`, fares no better."""
+    """`mpire.WorkerPool` and `map`."""
 
     has_timeout = True
 
