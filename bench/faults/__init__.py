@@ -1,0 +1,1 @@
+"""What every pool makes of faults: ``python -m bench.faults``; cases.py has the rows."""

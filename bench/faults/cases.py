@@ -94,6 +94,35 @@ class Unloadable:
         return int, ("no number",)
 
 
+LOCK = threading.Lock()  # that a thread of the caller holds, in one row
+
+
+def take_lock(item: int) -> int:
+    """The item, once the lock has been had."""
+    with LOCK:
+        return item
+
+
+def draw(_item: int) -> float:
+    """A random number."""
+    import numpy as np
+
+    return float(np.random.random())
+
+
+def measure(item: Any) -> int:
+    """The bytes of an array."""
+    return int(item.nbytes)
+
+
+def stay(path: str, item: int) -> int:
+    """Say that it has begun, and do not end."""
+    with open(path, "a") as file:
+        file.write(f"{item}\n")
+    wait()
+    return item
+
+
 def raising(error: Callable[[], BaseException]) -> None:
     """Raise what `error` makes."""
     raise error()
@@ -137,7 +166,9 @@ CASES = {
     "segfault": Case("segfault", Harm.WORKER, segfault),
     "exit": Case("`os._exit(0)`", Harm.WORKER, partial(os._exit, 0)),
     "system-exit": Case("SystemExit", Harm.ITEM, partial(sys.exit, 4)),
-    "keyboard-interrupt": Case("KeyboardInterrupt in item", Harm.ITEM, partial(raising, KeyboardInterrupt)),
+    "keyboard-interrupt": Case(
+        "KeyboardInterrupt in item", Harm.ITEM, partial(raising, partial(KeyboardInterrupt, "of the item"))
+    ),
     "base-exception": Case("other BaseException", Harm.ITEM, partial(raising, OtherBase)),
     "generator-exit": Case("GeneratorExit", Harm.ITEM, partial(raising, GeneratorExit)),
     "stop-iteration": Case("StopIteration", Harm.ITEM, partial(raising, StopIteration)),

@@ -85,6 +85,9 @@ class ErrandRun:
     def begin(self, position: int) -> None:
         """The result is about to be pickled: whose item it is has been published."""
 
+    def let_go(self, results: list[Any]) -> None:
+        """The result has been pickled, and goes in a moment: whose item it is has been published."""
+
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """The failure of an item whose result cannot be pickled."""
         return failures.record(failures.unsendable(0, self._kind, error), kind="unpicklable")

@@ -53,6 +53,9 @@ class Watch(Protocol):
     def refuse(self, position: int, error: BaseException) -> FailureRecord:
         """It cannot be pickled: the failure to write in its place."""
 
+    def let_go(self, results: list[Any]) -> None:
+        """The results have been pickled: put something else into their places."""
+
 
 class Table:
     """Makes one grain of a list of anything."""

@@ -10,7 +10,7 @@ from . import failures, native
 from .arrays import is_array
 from .blocks import COLUMNS, ENTRY, HEADER, Block, encode_results, write_head
 from .failures import FailureRecord
-from .grains import Watch
+from .grains import Form, Watch
 from .ranges import MOST_GRAINS
 from .segments import Region
 from .shm import Arena
@@ -63,20 +63,19 @@ class Returns:
             self._columns.discard()
         if self.results:
             results, failed = self.results, self.failed
+            block = None
             try:
-                yield self._write(results, failed)
+                block = self._write(results, failed)
+                yield block
             finally:
-                self._let_go(results)
+                if block is not None and self._is_pickled(block):
+                    self._watch.let_go(results)
+                results.clear()
                 failed.clear()
         self.packed = 0
 
-    def _let_go(self, results: list[Any]) -> None:
-        """Let go of results that have been written, each by itself: a `__del__` may end this process, as its item's."""
-        if not COLUMNS.issuperset(map(type, results)):
-            for position in range(len(results)):
-                self._watch.begin(position)
-                results[position] = None
-        results.clear()
+    def _is_pickled(self, block: Block) -> bool:
+        return self._arena.view(block.region).cast("q")[HEADER] == Form.PICKLED
 
     def _write(self, results: list[Any], failed: dict[int, FailureRecord]) -> Block:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from time import monotonic, monotonic_ns
+from typing import Any
 
 from ..call import Later
 from ..outcome import Kind, Outcome, Value
@@ -142,6 +143,13 @@ class Telling:
         kind = type(self.returns.results[position]).__name__
         unsendable = failures.unsendable(self._index(position), kind, error)
         return failures.record(unsendable, kind="unpicklable")
+
+    def let_go(self, results: list[Any]) -> None:
+        """Let go of results one by one: a `__del__` may end this process, and that is its own item's doing."""
+        words, first = self._desk.words, self._index(0)
+        for position in range(len(results)):
+            words[INDEX] = first + position
+            results[position] = None
 
     def _index(self, position: int) -> int:
         return self._sent + self.returns.packed + position

@@ -30,6 +30,18 @@ def wait(item):
 tell()
 """
 BUSY = FAMILY + "pf.parallel_map(wait, range(2), max_workers=2)\n"
+BUSY_ASYNC = (
+    FAMILY
+    + """
+import asyncio
+class Wait(pf.BatchNode):
+    def prep(self, shared):
+        return range(2)
+    def exec_item(self, item):
+        return wait(item)
+asyncio.run(pf.run_async_parallel_batch(Wait, max_workers=2))
+"""
+)
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -42,20 +54,23 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return members
 
 
-def all_end(processes: list[psutil.Process], seconds: float = 2) -> bool:
+def all_end(processes: list[psutil.Process], seconds: float = LONG) -> bool:
     return not psutil.wait_procs(processes, seconds)[1]
 
 
-@pytest.mark.parametrize("is_busy", [True, False], ids=["busy", "idle"])
-def test_when_the_parent_is_killed_nobody_is_left(start_script: StartScript, is_busy: bool) -> None:
-    process = start_script(BUSY if is_busy else FAMILY + "signal.pause()\n")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("doing", ["busy", "async", "idle"])
+def test_when_the_parent_is_killed_nobody_is_left(
+    start_script: StartScript, doing: str, number: signal.Signals
+) -> None:
+    process = start_script({"busy": BUSY, "async": BUSY_ASYNC, "idle": FAMILY + "signal.pause()\n"}[doing])
     members = family(process)
     assert len(members) == 3
     assert process.stdout is not None
-    if is_busy:
+    if doing != "idle":
         assert process.stdout.readline() == "busy\n"
-    process.kill()
-    process.wait()
+    process.send_signal(number)
+    assert process.wait(LONG) == -number
     assert all_end(members)
 
 
@@ -82,20 +97,21 @@ def test_however_the_parent_ends_nobody_is_left(start_script: StartScript, end: 
     assert all_end(members)
 
 
-def test_ctrl_c_ends_a_call_quickly_and_quietly(start_script: StartScript) -> None:
-    process = start_script(BUSY)
+@pytest.mark.parametrize("script", [BUSY, BUSY_ASYNC], ids=["sync", "async"])
+def test_ctrl_c_ends_a_call_quickly_and_quietly(start_script: StartScript, script: str) -> None:
+    process = start_script(script)
     members = family(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "busy\n"
     begun = monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=LONG)
-    assert monotonic() - begun < 2
+    assert monotonic() - begun < 5
     *_, last, note = err.splitlines()
     assert last == "KeyboardInterrupt"
-    assert note == "parallel_map(wait): 0 of 2 items had finished; pf.partial(error) has their outcomes"
+    assert note.endswith("0 of 2 items had finished; pf.partial(error) has their outcomes")
     assert len(err.splitlines()) < 60
-    assert err.count("Traceback") == 1
+    assert err.count("Traceback") == 1 + (script is BUSY_ASYNC)  # asyncio shows the cancellation, too
     assert all_end(members)
 
 
