@@ -114,7 +114,7 @@ class Section:
 
     def _frame(self, place: bytes, result: Any) -> tuple[int, bytes | bytearray] | None:
         try:
-            return VALUE, place + encode(result)
+            return VALUE, encode(result, before=place)
         except Unheld as unheld:
             if self._signer is None:
                 remedy = "; resume=pf.Journal(path, pickle=True) keeps them"
