@@ -4,8 +4,8 @@
 
 Both kinds of call take turns, and of each pair two figures are taken. By the clock: the ratio of the two times, which
 means something on a machine that does nothing else. By the CPU: what this process computed more with a journal,
-for each item of 1 ms; as two workers use all of two CPUs, that is what the clock would show. The parts are measured alone; SQLite
-beside them does what it would have to do in the place of the log.
+for each item of 1 ms; as two workers use all of two CPUs, that is what the clock would show. The parts are measured
+alone; SQLite beside them does what it would have to do in the place of the log.
 """
 
 from __future__ import annotations
@@ -103,11 +103,11 @@ def parts(folder: Path) -> None:
     print(f"digest of an int          {each(lambda: digest_item(7), 20000):8.1f} us")
     print(f"encode a small dict       {each(lambda: encode(_RECORD), 20000):8.1f} us")
     print(f"encode 128 KB of floats   {each(lambda: encode(array), 500):8.1f} us")
-    print(f"append 1 record           {each(lambda: log.append([(2, body)]), 5000):8.1f} us")
-    print(f"append 20 records         {each(lambda: log.append([(2, body)] * 20), 1000) / 20:8.1f} us each")
+    print(f"append 1 record           {each(lambda: log.append([(2, [body])]), 5000):8.1f} us")
+    print(f"append 20 records         {each(lambda: log.append([(2, [body])] * 20), 1000) / 20:8.1f} us each")
 
     def append_and_sync() -> None:
-        log.append([(2, bytes(100_000))])
+        log.append([(2, [bytes(100_000)])])
         log.sync()
 
     print(f"100 KB and a sync         {each(append_and_sync, 20):8.1f} us")

@@ -16,10 +16,10 @@ _KINDS = "biufcmM"  # scalars that a 0-dimensional array gives back as they were
 
 
 def dump_array(value: Any) -> tuple[bytes, bytes, Any] | None:
-    """The tag of an array or a scalar, and head and data of its .npy file; None for anything else, and where reading it would not give the same thing.
+    """The tag of an array or a scalar, and head and data of its .npy file.
 
-    Objects, subclasses, metadata, and types that are another type of the same size under another name (such as
-    `longlong`) have no such file.
+    None for anything else, and where reading it would not give the same thing: objects, subclasses, metadata, and
+    types that are another type of the same size under another name, such as `longlong`.
     """
     np = sys.modules.get("numpy")  # where nobody imported it there is no value of it
     if np is None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
+from typing import Any
 from weakref import finalize
 from zlib import crc32
 
@@ -105,18 +106,17 @@ class LogFile:
         elif lost:
             _log.info("%s: its last record was not finished (%d bytes); its item is computed again", self.path, lost)
 
-    def append(self, frames: Sequence[tuple[int, bytes | bytearray]]) -> list[int]:
-        """Write frames, given as kind and body, and return their offsets.
+    def append(self, frames: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        """Write frames, given as kind and pieces of the body, which are bytes.
 
         Raises:
             OSError: There is no room, or the disk fails. The file ends where it did before.
         """
-        pieces: list[bytes | bytearray] = []
-        offsets, offset = [], self._end
+        pieces: list[Any] = []
+        offset = self._end
         for kind, body in frames:
-            offsets.append(offset)
-            pieces += self._framing.pack(kind, offset, body), body
-            offset += FRAME_NBYTES + len(body)
+            pieces += self._framing.pack(kind, offset, body), *body
+            offset += FRAME_NBYTES + sum(map(len, body))
         try:
             self._write_all(pieces)
         except OSError as error:
@@ -126,9 +126,8 @@ class LogFile:
             error.add_note("results until now are in the journal: make room, and the same call goes on from there")
             raise
         self._end, self._is_dirty = offset, True
-        return offsets
 
-    def _write_all(self, pieces: list[bytes | bytearray]) -> None:
+    def _write_all(self, pieces: list[Any]) -> None:
         """Write pieces behind the end: small ones together, large ones without a copy."""
         offset, small = self._end, bytearray()
         for piece in pieces:

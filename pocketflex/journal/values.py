@@ -63,6 +63,19 @@ def encode(value: Any, other: Other | None = None, depth: int = DEPTH, before: b
     return writer.out
 
 
+def encode_pieces(value: Any, before: bytes) -> list[Any]:
+    """The same bytes behind `before`, in pieces: the data of an array are not copied.
+
+    Raises:
+        Unheld: The value has no form.
+    """
+    dumped = dump_array(value)
+    if dumped is None or len(dumped[2]) > _MOST - 1000:
+        return [encode(value, before=before)]
+    tag, header, data = dumped
+    return [before + _TAGGED.pack(tag, len(header) + len(data)) + header, data]
+
+
 class Writer:
     """Appends values to `out`."""
 
