@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import shlex
@@ -105,7 +106,12 @@ def test_python_blocks_run_and_print_what_the_document_says(document: Path, tmp_
     script = tmp_path / f"{document.stem.replace('-', '_')}_blocks.py"
     script.write_text("".join(block.text + between for block in blocks))
     done = subprocess.run(
-        [sys.executable, "-W", "error", script.name], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", script.name],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},  # a key of pf.Journal is to be made there
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr  # one that is raised where nobody can catch it is only printed

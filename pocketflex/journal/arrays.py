@@ -7,6 +7,7 @@ making it costs more than writing a small array, so headers are kept.
 from __future__ import annotations
 
 import io
+import sys
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -14,14 +15,15 @@ from typing import Any
 _KINDS = "biufcmM"  # scalars that a 0-dimensional array gives back as they were
 
 
-def dump_array(value: Any) -> bytes | None:
-    """The .npy file of an array or a scalar; None where reading it would not give the same thing.
+def dump_array(value: Any) -> tuple[bytes, bytes, Any] | None:
+    """The tag of an array or a scalar, and head and data of its .npy file.
 
-    Objects, subclasses, metadata, and types that are another type of the same size under another name (such as
-    `longlong`) have no such file.
+    None for anything else, and where reading it would not give the same thing: objects, subclasses, metadata, and
+    types that are another type of the same size under another name, such as `longlong`.
     """
-    import numpy as np
-
+    np = sys.modules.get("numpy")  # where nobody imported it there is no value of it
+    if np is None:
+        return None
     is_scalar = isinstance(value, np.generic)
     if not (type(value) is np.ndarray or (is_scalar and (value.dtype.kind in _KINDS or _is_kept(value)))):
         return None
@@ -31,7 +33,9 @@ def dump_array(value: Any) -> bytes | None:
     header = None if kind.hasobject or kind.metadata else _header(kind, kind.char, given.shape, is_fortran)
     if header is None or (is_scalar and type(value) is not kind.type):
         return None
-    return header + (given.T if is_fortran else given).tobytes()
+    flat: Any = np.ascontiguousarray(given.T if is_fortran else given).reshape(-1)
+    data = memoryview(flat.view(np.uint8)) if kind.itemsize and kind.kind in "biufc" else flat.tobytes()
+    return b"g" if is_scalar else b"A", header, data
 
 
 def _is_kept(value: Any) -> bool:

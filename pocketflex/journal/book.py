@@ -127,7 +127,7 @@ class Book:
     def _add(self, key: Key, head: Head) -> int:
         number, self._next = self._next, self._next + 1
         body = encode((number, *key, head.code, head.count, head.items, _PYTHON))
-        self.log.append([(SECTION, body)])
+        self.log.append([(SECTION, [body])])
         return number
 
     def _check_label(self, label: str) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
@@ -92,10 +92,12 @@ class Framing:
     def __init__(self, nonce: bytes) -> None:
         self._seed = crc32(nonce)
 
-    def pack(self, kind: int, offset: int, body: Any) -> bytes:
-        """The head of a frame that is to be at `offset`; its body follows."""
-        seed = crc32(_OFFSET.pack(offset), self._seed)
-        start = _LENGTHS.pack(len(body), crc32(body, seed), kind)
+    def pack(self, kind: int, offset: int, body: Sequence[Any]) -> bytes:
+        """The head of a frame that is to be at `offset`; the pieces of its body follow."""
+        check = seed = crc32(_OFFSET.pack(offset), self._seed)
+        for piece in body:
+            check = crc32(piece, check)
+        start = _LENGTHS.pack(sum(map(len, body)), check, kind)
         return start + _CHECK.pack(crc32(start, seed))
 
     def unpack(self, head: bytes, offset: int) -> FrameHead | None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
+from typing import Any
 from weakref import finalize
 from zlib import crc32
 
@@ -26,6 +27,7 @@ from ..errors import JournalError
 from .frames import FRAME_NBYTES, HEAD_NBYTES, MAGIC, Frame, Framing, Scan, make_head, nonce_of
 
 _EVERY = 5.0  # seconds between two syncs: each takes 1 to 50 ms, and the kernel itself writes after 30
+_LARGE = 1 << 16  # bytes of a piece that has a write of its own
 _GLANCE = 4096  # bytes read at first: most frames are shorter
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 REMEDY = "delete it, or give another path"
@@ -104,20 +106,19 @@ class LogFile:
         elif lost:
             _log.info("%s: its last record was not finished (%d bytes); its item is computed again", self.path, lost)
 
-    def append(self, frames: Sequence[tuple[int, bytes | bytearray]]) -> list[int]:
-        """Write frames, given as kind and body, and return their offsets.
+    def append(self, frames: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        """Write frames, given as kind and pieces of the body, which are bytes.
 
         Raises:
             OSError: There is no room, or the disk fails. The file ends where it did before.
         """
-        pieces: list[bytes | bytearray] = []
-        offsets, offset = [], self._end
+        pieces: list[Any] = []
+        offset = self._end
         for kind, body in frames:
-            offsets.append(offset)
-            pieces += self._framing.pack(kind, offset, body), body
-            offset += FRAME_NBYTES + len(body)
+            pieces += self._framing.pack(kind, offset, body), *body
+            offset += FRAME_NBYTES + sum(map(len, body))
         try:
-            self._write(b"".join(pieces), self._end)
+            self._write_all(pieces)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._fd, self._end)
@@ -125,9 +126,20 @@ class LogFile:
             error.add_note("results until now are in the journal: make room, and the same call goes on from there")
             raise
         self._end, self._is_dirty = offset, True
-        return offsets
 
-    def _write(self, data: bytes, offset: int) -> None:
+    def _write_all(self, pieces: list[Any]) -> None:
+        """Write pieces behind the end: small ones together, large ones without a copy."""
+        offset, small = self._end, bytearray()
+        for piece in pieces:
+            if len(piece) < _LARGE:
+                small += piece
+                continue
+            self._write(small, offset)
+            self._write(piece, offset + len(small))
+            offset, small = offset + len(small) + len(piece), bytearray()
+        self._write(small, offset)
+
+    def _write(self, data: bytes | bytearray, offset: int) -> None:
         view = memoryview(data)
         while view:
             written = os.pwrite(self._fd, view, offset)

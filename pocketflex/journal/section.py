@@ -13,9 +13,10 @@ from .digests import NONE
 from .logfile import REMEDY
 from .reading import decode
 from .signing import Signer
-from .values import Unheld, encode
+from .values import Unheld, encode_pieces
 
 _log = logging.getLogger("pocketflex")
+Frame = tuple[int, list[Any]]  # kind, pieces of the body
 _ENOUGH = 4 << 20  # bytes that are written at a time
 
 
@@ -101,27 +102,27 @@ class Section:
                 self._warn(f"items without a digest, such as item {index},")
             elif frame := self._frame(PLACE.pack(self._number, index, digest), result):
                 frames.append(frame)
-                nbytes += len(frame[1])
+                nbytes += sum(map(len, frame[1]))
             if nbytes > _ENOUGH:
                 self._append(frames)
                 frames, nbytes = [], 0
         if frames:
             self._append(frames)
 
-    def _append(self, frames: list[tuple[int, bytes | bytearray]]) -> None:
+    def _append(self, frames: list[Frame]) -> None:
         with self._log.lock:
             self._log.append(frames)
 
-    def _frame(self, place: bytes, result: Any) -> tuple[int, bytes | bytearray] | None:
+    def _frame(self, place: bytes, result: Any) -> Frame | None:
         try:
-            return VALUE, place + encode(result)
+            return VALUE, encode_pieces(result, place)
         except Unheld as unheld:
             if self._signer is None:
                 remedy = "; resume=pf.Journal(path, pickle=True) keeps them"
                 self._warn(f"results that are or hold a {unheld}", remedy)
                 return None
         try:
-            return PICKLED, place + self._signer.dump(place, result)
+            return PICKLED, [place, self._signer.dump(place, result)]
         except KeyboardInterrupt:
             raise
         except BaseException as error:

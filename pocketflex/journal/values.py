@@ -46,27 +46,41 @@ class Unheld(Exception):
     """The data format has no place for a value; the argument says for which."""
 
 
-def encode(value: Any, other: Other | None = None, depth: int = DEPTH) -> bytearray:
+def encode(value: Any, other: Other | None = None, depth: int = DEPTH, before: bytes = b"") -> bytearray:
     """The bytes of `value`.
 
     Args:
         value: Anything.
         other: Gives the bytes that stand for a value without a form, and is told how deep it may go on.
         depth: Levels of nesting that are allowed.
+        before: What the bytes are to begin with.
 
     Raises:
         Unheld: It has no form, is nested too deep, is too long or refers to itself.
     """
-    writer = Writer(other)
+    writer = Writer(other, before)
     writer.put(value, depth)
     return writer.out
+
+
+def encode_pieces(value: Any, before: bytes) -> list[Any]:
+    """The same bytes behind `before`, in pieces: the data of an array are not copied.
+
+    Raises:
+        Unheld: The value has no form.
+    """
+    dumped = dump_array(value)
+    if dumped is None or len(dumped[2]) > _MOST - 1000:
+        return [encode(value, before=before)]
+    tag, header, data = dumped
+    return [before + _TAGGED.pack(tag, len(header) + len(data)) + header, data]
 
 
 class Writer:
     """Appends values to `out`."""
 
-    def __init__(self, other: Other | None) -> None:
-        self.out = bytearray()
+    def __init__(self, other: Other | None, before: bytes) -> None:
+        self.out = bytearray(before)
         self._other = other
         self._budget = _BUDGET
 
@@ -112,12 +126,9 @@ class Writer:
             self.put(entry, depth - 1)
 
     def _put_other(self, value: Any, depth: int) -> None:
-        numpy = sys.modules.get("numpy")  # where nobody imported it there is no value of it
-        if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-            data = dump_array(value)
-            if data is not None:
-                self._put_bytes(b"A" if isinstance(value, numpy.ndarray) else b"g", data)
-                return
+        if (dumped := dump_array(value)) is not None:
+            self._put_bytes(*dumped)
+            return
         if self._other is None or depth <= 0:
             raise Unheld(type(value).__qualname__)
         self._put_bytes(b"o", self._other(value, depth - 1))
@@ -128,11 +139,14 @@ class Writer:
             raise Unheld(f"{type(value).__qualname__} that is nested too deep or is too long")
         self.out += _TAGGED.pack(tag, len(value))
 
-    def _put_bytes(self, tag: bytes, data: Any) -> None:
-        if len(data) > _MOST - len(self.out):
+    def _put_bytes(self, tag: bytes, data: Any, more: Any = b"") -> None:
+        length = len(data) + len(more)
+        if length > _MOST - len(self.out):
             raise Unheld("value of more than 2 GB")
-        self.out += _TAGGED.pack(tag, len(data))
+        self.out += _TAGGED.pack(tag, length)
         self.out += data
+        if more:
+            self.out += more
 
 
 def little(column: array[Any]) -> array[Any]:

@@ -298,12 +298,12 @@ def test_an_interrupted_write_is_written_over(tmp_path: Path, monkeypatch: pytes
         pwrite(fd, data[:20], offset)
         raise KeyboardInterrupt
 
-    log.append([(9, b"first")])
+    log.append([(9, [b"first"])])
     monkeypatch.setattr(os, "pwrite", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        log.append([(9, b"a longer one that is interrupted")])
+        log.append([(9, [b"a longer one that is interrupted"])])
     monkeypatch.undo()
-    log.append([(9, b"second")])
+    log.append([(9, [b"second"])])
     log.close()
     again = logfile.LogFile(str(tmp_path / "run.journal"))
     assert [frame.beginning for frame in again.frames(9)] == [b"first", b"second"]

@@ -113,7 +113,7 @@ def test_a_pickle_that_somebody_else_put_in_is_not_unpickled(path: Path, tmp_pat
     evil = pickle.dumps(Tells(666))
     (section, offsets) = next(iter(book._results.items()))
     place = book.log.read(offsets[1])[1][:28]
-    book.log.append([(PICKLED, place + bytes(32) + evil)])
+    book.log.append([(PICKLED, [place + bytes(32) + evil])])
     book.close()
     with pytest.raises(pf.JournalError, match="signature"):
         resume(path, pickle=True)
