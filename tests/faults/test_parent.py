@@ -107,9 +107,8 @@ def test_ctrl_c_ends_a_call_quickly_and_quietly(start_script: StartScript, scrip
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=LONG)
     assert monotonic() - begun < 5
-    *_, last, note = err.splitlines()
-    assert last == "KeyboardInterrupt"
-    assert note.endswith("0 of 2 items had finished; pf.partial(error) has their outcomes")
+    assert "KeyboardInterrupt" in err.splitlines()
+    assert "0 of 2 items had finished; pf.partial(error) has their outcomes" in err
     assert len(err.splitlines()) < 60
     assert err.count("Traceback") == 1 + (script is BUSY_ASYNC)  # asyncio shows the cancellation, too
     assert all_end(members)
