@@ -351,16 +351,13 @@ def test_settings(text: str, expected: tuple[str, Any]) -> None:
     assert cli.setting(text) == expected
 
 
-def test_a_journal_takes_up_where_the_last_command_ended(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_journal_takes_up_where_the_last_command_ended() -> None:
     """Status 2 where the journal is that of other work."""
-    Path("work.py").write_text(WORK)
-    run = ["run", "work.py:flow", "--resume", "run.journal", "--executor", "serial", "--no-progress", "--set"]
-    assert cli.main([*run, 'items=[1, 2, "bad", 4]']) == 1
-    assert cli.main([*run, 'items=[1, 2, "bad", 4]']) == 1
-    capfd.readouterr()
-    assert cli.main([*run, 'items=[1, 2, "bad", 4]', "--on-error", "skip"]) == 1
-    assert "1 failed, 2 from the journal" in capfd.readouterr().err
-    assert cli.main([*run, "items=[1, 3]"]) == 2
-    assert "run.journal: node Double had 4 items and has 2 now: delete it" in capfd.readouterr().err
-    assert cli.main(["run", "work.py:flow", "--resume", ""]) == 2
-    assert "error: --resume '': it must be the path of a file" in capfd.readouterr().err
+    run = ["run", "work.py:flow", "--resume", "run.journal", "--executor", "serial", "--set"]
+    pocketflex(*run, items(1, 2, "bad", 4), status=1)
+    _, said = pocketflex(*run, items(1, 2, "bad", 4), "--on-error", "skip", status=1)
+    assert "1 failed, 2 from the journal" in said
+    _, said = pocketflex(*run, items(1, 3), status=2)
+    assert "run.journal: node Double had 4 items and has 2 now: delete it" in said
+    _, said = pocketflex("run", "work.py:flow", "--resume", "", status=2)
+    assert "error: --resume '': it must be the path of a file" in said
