@@ -101,10 +101,10 @@ class SingleRun:
         if self._is_cancelled:
             return
         crashes = 0
-        if lost.code is not None:
+        if lost.death is not None:
             crashes = 1
             if not self._options.crash_retries:
-                yield self._fail(crash(0, crashes, lost.code))
+                yield self._fail(crash(0, crashes, lost.death))
                 return
         self._run = self._become(self._job, self._options, pickled=self._pickled, crashes=crashes)
         if not self._is_cancelled:
