@@ -41,6 +41,7 @@ The files in the order of an item's life:
     transport         the messages; socket_transport and packets carry them
     spawner           the process that forks, kills and reaps; launch starts it, nursery is what runs in it,
                       orders is what they say
+      blackbox        where a worker that dies leaves its stack; oom asks the kernel, postmortem tells
     worker            claims, rests, obeys; loading gives it the callable
       desk            where it tells, and waits
       task            a job as it sees it
@@ -48,6 +49,8 @@ The files in the order of an item's life:
       telling         what became of its items, kept until it is told
       returns         results to bytes
       errand          one item that was handed in by itself
+    speech            what items print, log and warn of; voice sends it, hearing says it again in the parent,
+                      ears is what the parent wants to hear
     board             where a worker says which item it is at, and tells by records (records) what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
     native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch

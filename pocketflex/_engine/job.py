@@ -11,6 +11,7 @@ from .dispatch import Dispatch
 from .ledger import Ledger
 from .lens import Lens
 from .member import Member
+from .orders import Death
 from .packets import Disconnected
 from .ranges import Limits
 from .records import Record
@@ -38,7 +39,7 @@ class Blamed:
 
     index: int
     attempts: int
-    code: int
+    death: Death
     is_timeout: bool
 
 
@@ -125,6 +126,13 @@ class PoolJob:
     def is_awake(self) -> bool:
         """Whether one of its workers need not be woken up first, so that it may tell something in a moment."""
         return any(not member.is_asleep for member in self.members.values())
+
+    def discard_news(self) -> None:
+        """Nobody will read the inbox: let workers use the memory of what is in it again."""
+        while self.inbox:
+            news = self.inbox.popleft()
+            if isinstance(news, Arrived):
+                news.release()
 
     def dismiss(self) -> None:
         """Have workers see that the ledger is closed: at once where they run the job or hold much memory of it."""

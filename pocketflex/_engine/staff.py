@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .crew import NOTHING, Crew, Departed, most_workers, name_exit
+from .crew import NOTHING, Crew, Departed, most_workers
 from .dispatch import Dispatch
 from .intake import Intake
 from .job import Blamed, Broken, PoolJob
+from .postmortem import explain, name_exit
 from .ranges import Limits
 from .retired import Retired
 
@@ -74,6 +75,13 @@ class Staff:
         elif not len(self._crew):  # else go on with the workers that there are: more cannot be had
             self.give_up(WorkerDiedError(next(departed.reason for departed in ended if departed.reason)))
 
+    def start_afresh(self) -> None:
+        """After an exception in the middle of a change: items may be lost, and nobody must wait for them."""
+        reason = "a signal handler raised while the worker pool was at work in the main thread"
+        self.give_up(WorkerDiedError(reason))
+        for member in self._crew:
+            self._crew.kill(member.slot)
+
     def give_up(self, error: WorkerDiedError) -> None:
         """Fail all jobs."""
         for job in self._jobs.values():
@@ -97,7 +105,7 @@ class Staff:
                 job.ledger.mend(member.slot)
                 claimed = job.ledger.owned(member.slot)
                 for blame in self._dispatch.lose(claimed, running, is_final=is_timeout):
-                    job.inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
+                    job.inbox.append(Blamed(blame.item, blame.attempts, departed.death, is_timeout))
         self._retired.lose(member.slot)
 
     def _count_futile(self, departed: Departed) -> None:
@@ -109,9 +117,11 @@ class Staff:
             job.futile_deaths = job.futile_deaths + 1 if now - job.died_at < _SHORT else 1
             job.died_at = now
             if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
-                how = departed.reason or name_exit(departed.code)
+                how = departed.reason or name_exit(departed.death)
                 reason = f"workers end before they run an item, again and again: {how}"
-                job.inbox.append(Broken(WorkerDiedError(reason)))
+                error = WorkerDiedError(reason)
+                explain(error, departed.death)
+                job.inbox.append(Broken(error))
 
     def _replace(self) -> None:
         try:

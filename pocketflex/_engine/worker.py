@@ -23,6 +23,7 @@ from collections import deque
 from time import monotonic
 
 from . import failures, native
+from .blackbox import BlackBox
 from .board import JOB, LOADING, PACKETS, POSTED, REST, Board
 from .claims import ClaimRun
 from .desk import Desk
@@ -43,12 +44,13 @@ from .transport import Forget, Load, LoadFailed, Message, Terms, Transport
 class Worker:
     """The main loop of a worker process."""
 
-    def __init__(self, transport: Transport, board: Board, number: int, parent: int) -> None:
+    def __init__(self, transport: Transport, board: Board, number: int, parent: int, box: BlackBox) -> None:
+        self._box = box
         self._fetcher = Fetcher(parent)
         self._transport = transport
         self._lock = board.descriptor
         self._desk = Desk(transport, board, number)
-        self._loader = Loader(transport)
+        self._loader = Loader(transport, self._desk.speech)
         self._hatch = self._desk.slot.hatch()
         self._errands = ErrandRun(self._desk, self._hatch, self._loader)
         self._tasks: deque[Task] = deque()  # the first is being served
@@ -172,10 +174,12 @@ class Worker:
         if ledger.is_closed:  # it was over before this worker had time for it
             self._desk.dropped.append(message.job)
             return
+        self._box.arm()
         try:
             call = self._loader.load(terms)
         except BaseException as error:
             self._failed.append((message.job, ledger))
+            self._desk.speech.flush()
             self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
             return
         self._has_worked, has_buffers = True, terms.call.buffers is not None

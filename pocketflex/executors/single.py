@@ -86,7 +86,7 @@ class SingleRun:
         item = self._carry() if errands.are_possible and not buffers else None
         if item is None:
             return Lost()
-        errand = Errand(surroundings(self.workers), call, item)
+        errand = Errand(surroundings(self.workers), call, item, self._job.label)
         self._errand = errands, errand
         if self._is_cancelled:
             return Lost()
@@ -101,10 +101,10 @@ class SingleRun:
         if self._is_cancelled:
             return
         crashes = 0
-        if lost.code is not None:
+        if lost.death is not None:
             crashes = 1
             if not self._options.crash_retries:
-                yield self._fail(crash(0, crashes, lost.code))
+                yield self._fail(crash(0, crashes, lost.death))
                 return
         self._run = self._become(self._job, self._options, pickled=self._pickled, crashes=crashes)
         if not self._is_cancelled:
