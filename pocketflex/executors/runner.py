@@ -138,9 +138,12 @@ def _listed(taken: Taken) -> Taken:
 
 
 def _without_frame(error: BaseException) -> BaseException:
-    """An exception that was caught just now without the caller's frame, which would live as long as it."""
-    traceback = sys.exc_info()[2]
-    return BaseException.with_traceback(error, traceback and traceback.tb_next)
+    """An exception that was caught just now without the frames here, whose items would live as long as it."""
+    caught = sys.exc_info()[2]
+    traceback = caught and caught.tb_next
+    if traceback and traceback.tb_frame.f_code is getattr(native.call_each, "__code__", None):  # the twin's
+        traceback = traceback.tb_next
+    return BaseException.with_traceback(error, traceback)
 
 
 def _in_item(function: Callable[..., Returned], *args: Any) -> Returned:
