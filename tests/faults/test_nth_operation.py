@@ -169,7 +169,8 @@ print(said[0], said[-1])
 
 
 @HOW
-@pytest.mark.parametrize("where", [pytest.param("workers", marks=pytest.mark.soak), "everywhere"])
+@pytest.mark.soak
+@pytest.mark.parametrize("where", ["workers", "everywhere"])
 @pytest.mark.parametrize("name", ["AS", "NOFILE", "FSIZE"])
 def test_however_little_there_is_nothing_hangs_or_is_wrong(
     run_script: RunScript, name: str, where: str, how: str
