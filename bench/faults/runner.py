@@ -72,10 +72,10 @@ class Cell:
         """Until all has been told; how the pool ends is another row."""
         end = monotonic() + self._patience
         expected = 2 if self._act in (Act.RUN, Act.LIMIT) else 1
-        while sum(line.startswith("{") for line in self._output.read_text().splitlines()) < expected:
+        while self._count() < expected:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
-                return {"code": process.returncode}
+                return {"code": process.returncode} if self._count() < expected else {}  # it may have told all and ended
             if monotonic() > end or self._told().get("none"):
                 return {"hung": True}
         return {}
@@ -99,6 +99,10 @@ class Cell:
                 process.wait(0.1)
             Event().wait(0.1)
         return {"left": len(self._family()), "memory": len(os.listdir(self._memory))}
+
+    def _count(self) -> int:
+        """How many lines have been told."""
+        return sum(line.startswith("{") for line in self._output.read_text().splitlines())
 
     def _told(self) -> dict[str, Any]:
         told: dict[str, Any] = {}
