@@ -75,7 +75,8 @@ class Cell:
         while self._count() < expected:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
-                return {"code": process.returncode} if self._count() < expected else {}  # it may have told all and ended
+                has_told = self._count() >= expected  # all, and ended just now
+                return {} if has_told else {"code": process.returncode}
             if monotonic() > end or self._told().get("none"):
                 return {"hung": True}
         return {}
