@@ -63,8 +63,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("role", "orders", "launch"),
-    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "twin_words"),
+    ("role", "orders", "launch", "blackbox", "oom"),
+    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "twin_words", "postmortem"),
     ("segments", "failures", "dispatch", "twin_ledger", "twin_columns", "twin_fetch", "twin_stack"),
     ("shm", "grains", "lens"),
     ("twin",),

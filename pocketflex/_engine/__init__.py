@@ -40,6 +40,7 @@ The files in the order of an item's life:
     transport         the messages; socket_transport and packets carry them
     spawner           the process that forks, kills and reaps; launch starts it, nursery is what runs in it,
                       orders is what they say
+      blackbox        where a worker that dies leaves its stack; oom asks the kernel, postmortem tells
     worker            claims, rests, obeys; loading gives it the callable
       desk            where it tells, and waits
       task            a job as it sees it

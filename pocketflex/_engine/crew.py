@@ -13,6 +13,7 @@ from . import native
 from .board import CANCELLED, MAX_WORKERS, NEWS, SPIN, WAITS, Board
 from .launch import Process, launch
 from .member import Member
+from .orders import Death
 from .packets import Disconnected, open_pair
 from .poller import Poller
 from .ranges import Running
@@ -32,13 +33,13 @@ class Departed:
     Attributes:
         member: The worker; its transport may still hold messages.
         running: What it ran.
-        code: Exit code, or minus the number of the signal.
+        death: How it has ended.
         reason: Why it never ran, empty if it did.
     """
 
     member: Member
     running: Running
-    code: int
+    death: Death
     reason: str = ""
 
 
@@ -113,11 +114,11 @@ class Crew:
             return []
         ended = self._spawner.receive()
         if ended is not None:
-            return [self._part(exited.slot, exited.code, exited.reason) for exited in ended]
+            return [self._part(exited.slot, exited.death, exited.reason) for exited in ended]
         self._poller.remove(self._spawner.fileno())
         self._spawner.close()
         self._spawner = None
-        return [self._part(slot, -signal.SIGKILL, "", NOTHING) for slot in list(self._members)]
+        return [self._part(slot, Death(-signal.SIGKILL), "", NOTHING) for slot in list(self._members)]
 
     @property
     def lock(self) -> int:
@@ -174,11 +175,11 @@ class Crew:
         self._members[slot].words.words[CANCELLED] = job
 
     def kill(self, slot: int, condemned: Running | None = None) -> None:
-        """End a worker, perhaps for the sake of an item."""
+        """End a worker, perhaps for the sake of an item, which then is to leave its stack."""
         if self._spawner is not None and slot in self._members and not self._members[slot].is_dismissed:
             self._members[slot].condemned = condemned
             self._members[slot].is_dismissed = True
-            self._spawner.kill(slot)
+            self._spawner.kill(slot, wants_stack=condemned is not None)
 
     def end_overrun(self) -> None:
         """Kill the workers that have been in an item for so long that messages to them are lost; it runs elsewhere."""
@@ -211,29 +212,17 @@ class Crew:
         for member in self._members.values():
             member.transport.close()
 
-    def _part(self, slot: int, code: int, reason: str, running: Running | None = None) -> Departed:
+    def _part(self, slot: int, death: Death, reason: str, running: Running | None = None) -> Departed:
         member = self._members.pop(slot)
         self.hang_up(member)
         self._allow_spinning()
         running = running or member.running()
         member.hatch.keep()
-        member.end = running, code
-        return Departed(member, running, code, reason)
+        member.end = running, death
+        return Departed(member, running, death, reason)
 
 
 def most_workers() -> int:
     """How many workers this process has descriptors for: one each, and a few for the results' memory."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_WORKERS if soft == resource.RLIM_INFINITY else max(1, min(MAX_WORKERS, (soft - 24) // 4))
-
-
-def name_exit(code: int) -> str:
-    """What an exit code says, in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = {"SIGKILL": "killed, perhaps because memory ran out", "SIGSEGV": "segmentation fault"}.get(name)
-    return f"{name} ({hint})" if hint else name

@@ -23,6 +23,7 @@ from .crew import Crew
 from .hatch import Hatch
 from .job import Arrived, PoolJob
 from .member import Member
+from .orders import Death
 from .packets import Disconnected
 from .ranges import Running
 from .records import Record, Told
@@ -44,10 +45,10 @@ class Lost:
     """How an errand has ended: without a result.
 
     Attributes:
-        code: Exit code of the worker that the item has ended, None if it has ended none.
+        death: How the item has ended its worker, None if it has ended none.
     """
 
-    code: int | None = None
+    death: Death | None = None
 
 
 Ended = Returned | Arrived | Lost
@@ -216,5 +217,5 @@ class Errands:
         if member.end is None:
             self._crew.kill(member.slot)
             return Lost()
-        running, code = member.end
-        return Lost(code if running == Running(errand.number, 0) and not member.is_dismissed else None)
+        running, death = member.end
+        return Lost(death if running == Running(errand.number, 0) and not member.is_dismissed else None)

@@ -11,6 +11,7 @@ from .dispatch import Dispatch
 from .ledger import Ledger
 from .lens import Lens
 from .member import Member
+from .orders import Death
 from .packets import Disconnected
 from .ranges import Limits
 from .records import Record
@@ -38,7 +39,7 @@ class Blamed:
 
     index: int
     attempts: int
-    code: int
+    death: Death
     is_timeout: bool
 
 

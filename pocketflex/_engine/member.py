@@ -9,6 +9,7 @@ from time import monotonic_ns
 from . import native
 from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, Slot
 from .hatch import Hatch
+from .orders import Death
 from .packets import Disconnected
 from .ranges import Running
 from .records import Letter
@@ -27,7 +28,7 @@ class Member:
         is_dismissed: Whether its end is the pool's own doing.
         hatch: Where it is handed single items.
         rung: The last of its rests that it was rung in.
-        end: What it ran when it ended, and its exit code, once it has.
+        end: What it ran when it ended, and how it did, once it has.
     """
 
     slot: int
@@ -37,7 +38,7 @@ class Member:
     condemned: Running | None = None
     is_dismissed: bool = False
     rung: int = 0
-    end: tuple[Running, int] | None = None
+    end: tuple[Running, Death] | None = None
 
     def __post_init__(self) -> None:
         self.hatch = self.words.hatch()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import math
 import os
 import pickle
 import select
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from .blackbox import STACK, BlackBox
 from .board import CANCELLED, JOB, Board
-from .orders import Exited, Kill
+from .oom import OomKills
+from .orders import Death, Exited, Kill
 from .packets import Disconnected, receive_packet, send_packet
 from .shm import Arena
 from .socket_transport import SocketTransport
@@ -24,6 +29,7 @@ from .worker import Worker
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _OWN_AND_HERE = 0x1 | 0x2, 0x02 | 0x10  # mmap(2): PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_MOMENT = 0.3  # seconds for a worker to write its stack: it takes a millisecond, unless signals do not reach it
 
 
 def main(parent: int) -> None:
@@ -46,6 +52,16 @@ def main(parent: int) -> None:
         Nursery(parent_socket, parent).run(parent_end)
 
 
+@dataclass(slots=True)
+class _Child:
+    """A worker: its process, its black box, and when it is to be killed if it has been asked to end."""
+
+    pid: int
+    box: BlackBox
+    deadline: float = math.inf  # by time.monotonic
+    is_killed: bool = False
+
+
 class Nursery:
     """Forks, kills and reaps."""
 
@@ -55,8 +71,9 @@ class Nursery:
         self._die_with_parent = _load_prctl()
         _keep_memory()
         self._slots: dict[int, int] = {}  # pidfd -> slot
-        self._pids: dict[int, int] = {}  # slot -> pid
+        self._children: dict[int, _Child] = {}  # by slot
         self._poll = select.poll()
+        self._oom_kills = OomKills()
 
     def run(self, parent_end: int) -> None:
         """Serve until the parent is gone, then leave no worker behind."""
@@ -65,20 +82,35 @@ class Nursery:
         self._poll.register(parent_end, select.POLLIN)
         while self._serve_once(parent_end):
             pass
-        for pid in self._pids.values():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self._pids.values():
-            os.waitpid(pid, 0)
+        for child in self._children.values():
+            os.kill(child.pid, signal.SIGKILL)
+        for child in self._children.values():
+            os.waitpid(child.pid, 0)
 
     def _serve_once(self, parent_end: int) -> bool:
-        for fd, _ in self._poll.poll():
+        for fd, _ in self._poll.poll(self._patience()):
             if fd == parent_end:
                 return False
             if fd in self._slots:
                 self._reap(fd)
             elif not self._obey():
                 return False
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.deadline <= now:
+                self._kill(child)
         return True
+
+    def _patience(self) -> int | None:
+        """Milliseconds until a worker that has been asked to end is killed, None if there is none."""
+        deadline = min((child.deadline for child in self._children.values()), default=math.inf)
+        return None if deadline == math.inf else max(0, math.ceil(1000 * (deadline - time.monotonic())))
+
+    def _kill(self, child: _Child, *, wants_stack: bool = False) -> None:
+        """End a worker, which is not reaped yet, so the pid is its own; if its stack is wanted, in a moment."""
+        child.is_killed = True
+        child.deadline = time.monotonic() + _MOMENT if wants_stack else math.inf
+        os.kill(child.pid, STACK if wants_stack else signal.SIGKILL)
 
     def _obey(self) -> bool:
         try:
@@ -88,43 +120,46 @@ class Nursery:
         assert received is not None  # it blocks
         request, descriptors = pickle.loads(received[0]), received[1]
         if isinstance(request, Kill):
-            if request.slot in self._pids:
-                os.kill(self._pids[request.slot], signal.SIGKILL)  # not reaped yet, so the pid is its own
+            if request.slot in self._children:
+                self._kill(self._children[request.slot], wants_stack=request.wants_stack)
             return True
         try:
             self._fork(request.slot, *descriptors)
         except (OSError, TypeError) as error:  # TypeError: there was no room for the descriptor, which the kernel drops
-            self._tell(Exited(request.slot, 1, f"a worker process could not be started: {error}"))
+            self._tell(Exited(request.slot, Death(1), f"a worker process could not be started: {error}"))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
 
     def _fork(self, slot: int, connection: int, board: int) -> None:
-        spawner = os.getpid()
+        spawner, box = os.getpid(), BlackBox.make()
         pid = os.fork()
         if pid == 0:
-            self._become_worker(slot, connection, board, spawner)
+            self._become_worker(slot, connection, board, box, spawner)
         try:
             end = os.pidfd_open(pid)
         except OSError:  # no descriptor is left: what cannot be watched must not run
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+            box.close()
             raise
-        self._pids[slot] = pid
+        self._children[slot] = _Child(pid, box)
         self._slots[end] = slot
         self._poll.register(end, select.POLLIN)
 
-    def _become_worker(self, slot: int, connection: int, inherited: int, spawner: int) -> None:
+    def _become_worker(self, slot: int, connection: int, inherited: int, box: BlackBox, spawner: int) -> None:
         code = 70  # EX_SOFTWARE: the worker itself is broken
         try:
             self._die_with_parent()
             if os.getppid() == spawner:
-                _close_all_but(connection, inherited)
+                _close_all_but(connection, inherited, box.fd)
+                box.lift()
+                box.arm()
                 board = Board.inherit(inherited)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
-                os.register_at_fork(after_in_child=lambda: _part_from(board, transport.arena, slot))
-                Worker(transport, board, slot, self._parent).serve()
+                os.register_at_fork(after_in_child=lambda: _part_from(board, transport.arena, slot, box))
+                Worker(transport, board, slot, self._parent, box).serve()
                 code = 0
         except BaseException:
             traceback.print_exc()
@@ -135,8 +170,13 @@ class Nursery:
         self._poll.unregister(end)
         os.close(end)
         slot = self._slots.pop(end)
-        _, status = os.waitpid(self._pids.pop(slot), 0)
-        self._tell(Exited(slot, os.waitstatus_to_exitcode(status)))
+        child = self._children.pop(slot)
+        _, status, usage = os.wait4(child.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        stack = child.box.read() if code < 0 else ""  # what is in it was not the end of one that has exited since
+        is_starved = self._oom_kills.explain_one() if code == -signal.SIGKILL and not child.is_killed else None
+        child.box.close()
+        self._tell(Exited(slot, Death(code, usage.ru_maxrss << 10, stack, is_starved)))
 
     def _tell(self, event: Exited) -> None:
         with suppress(Disconnected):  # the parent is gone, which the poll reports next
@@ -163,12 +203,13 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
-def _part_from(board: Board, arena: Arena, slot: int) -> None:
+def _part_from(board: Board, arena: Arena, slot: int, box: BlackBox) -> None:
     """In a child that an item has forked: make its view of shared memory its own, and have it leave the loop.
 
     The child comes back from the item into the same loop, perhaps in native code, and must not publish
     what it runs as if it were the worker, nor write its result where the worker writes its own.
     """
+    box.part()
     for mapping, descriptor in ((board.mapping, board.descriptor), *arena.mappings()):
         _make_private(mapping, descriptor)
     words = board.slot(slot).words

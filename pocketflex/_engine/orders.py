@@ -12,9 +12,31 @@ class Fork(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """To the spawner: end the worker of a slot with SIGKILL, if it still runs."""
+    """To the spawner: end the worker of a slot, if it still runs.
+
+    Attributes:
+        slot: Its slot.
+        wants_stack: Whether it is to write its Python stack first, for which it has a moment.
+    """
 
     slot: int
+    wants_stack: bool = False
+
+
+class Death(NamedTuple):
+    """How a worker has ended, and what it has left.
+
+    Attributes:
+        code: Its exit code, or minus the number of the signal that ended it.
+        peak: The most memory that it had, in bytes, 0 if that is not known.
+        stack: Its last Python stack as faulthandler writes it, empty where it left none.
+        is_starved: Whether the kernel has killed it because memory ran out; None if that is not known.
+    """
+
+    code: int
+    peak: int = 0
+    stack: str = ""
+    is_starved: bool | None = None
 
 
 class Exited(NamedTuple):
@@ -22,10 +44,10 @@ class Exited(NamedTuple):
 
     Attributes:
         slot: Its slot.
-        code: Its exit code, or minus the number of the signal that ended it.
+        death: How.
         reason: Why it could not be started, empty if it ran.
     """
 
     slot: int
-    code: int
+    death: Death
     reason: str = ""

@@ -3,7 +3,7 @@
     parent ── launch ──▶ spawner ── fork ──▶ worker, worker, ...
        Fork(slot) + socket, board ──▶
        Kill(slot)          ──▶                (nursery.py: what runs in the spawner)
-                           ◀── Exited(slot, exit code)
+                           ◀── Exited(slot, death)
 
 Why not fork from the parent: it may have threads, whose locks a fork copies in any state. Why not
 start a fresh interpreter a worker: it costs 60 ms and imports ``__main__`` again. The spawner has no
@@ -52,9 +52,9 @@ class Spawner:
         """Ask for a worker that serves `connection`, with the board's descriptor; it may be written to at once."""
         self._tell(Fork(slot), connection.fileno(), board)
 
-    def kill(self, slot: int) -> None:
-        """End a worker, whatever it is doing."""
-        self._tell(Kill(slot))
+    def kill(self, slot: int, *, wants_stack: bool = False) -> None:
+        """End a worker, whatever it is doing; if its stack is wanted, it has a moment to write it."""
+        self._tell(Kill(slot, wants_stack))
 
     def receive(self) -> list[Exited] | None:
         """The workers that have ended since the last call; None if the spawner is gone."""

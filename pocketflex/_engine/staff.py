@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .crew import NOTHING, Crew, Departed, most_workers, name_exit
+from .crew import NOTHING, Crew, Departed, most_workers
 from .dispatch import Dispatch
 from .intake import Intake
 from .job import Blamed, Broken, PoolJob
+from .postmortem import explain, name_exit
 from .ranges import Limits
 from .retired import Retired
 
@@ -97,7 +98,7 @@ class Staff:
                 job.ledger.mend(member.slot)
                 claimed = job.ledger.owned(member.slot)
                 for blame in self._dispatch.lose(claimed, running, is_final=is_timeout):
-                    job.inbox.append(Blamed(blame.item, blame.attempts, departed.code, is_timeout))
+                    job.inbox.append(Blamed(blame.item, blame.attempts, departed.death, is_timeout))
         self._retired.lose(member.slot)
 
     def _count_futile(self, departed: Departed) -> None:
@@ -109,9 +110,11 @@ class Staff:
             job.futile_deaths = job.futile_deaths + 1 if now - job.died_at < _SHORT else 1
             job.died_at = now
             if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
-                how = departed.reason or name_exit(departed.code)
+                how = departed.reason or name_exit(departed.death)
                 reason = f"workers end before they run an item, again and again: {how}"
-                job.inbox.append(Broken(WorkerDiedError(reason)))
+                error = WorkerDiedError(reason)
+                explain(error, departed.death)
+                job.inbox.append(Broken(error))
 
     def _replace(self) -> None:
         try:

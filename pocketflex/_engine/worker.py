@@ -23,6 +23,7 @@ from collections import deque
 from time import monotonic
 
 from . import failures, native
+from .blackbox import BlackBox
 from .board import JOB, LOADING, PACKETS, POSTED, REST, Board
 from .claims import ClaimRun
 from .desk import Desk
@@ -43,7 +44,8 @@ from .transport import Forget, Load, LoadFailed, Message, Terms, Transport
 class Worker:
     """The main loop of a worker process."""
 
-    def __init__(self, transport: Transport, board: Board, number: int, parent: int) -> None:
+    def __init__(self, transport: Transport, board: Board, number: int, parent: int, box: BlackBox) -> None:
+        self._box = box
         self._fetcher = Fetcher(parent)
         self._transport = transport
         self._lock = board.descriptor
@@ -172,6 +174,7 @@ class Worker:
         if ledger.is_closed:  # it was over before this worker had time for it
             self._desk.dropped.append(message.job)
             return
+        self._box.arm()
         try:
             call = self._loader.load(terms)
         except BaseException as error:

@@ -8,9 +8,10 @@ from typing import Any
 
 from .._engine import failures, fetching
 from .._engine.blocks import Block, EncodingFailed, encode_items
-from .._engine.crew import name_exit
 from .._engine.job import Arrived, Blamed, News, PoolJob
+from .._engine.orders import Death
 from .._engine.pool import Pool
+from .._engine.postmortem import explain, name_exit
 from .._engine.ranges import Span
 from .._engine.results import ResultReader
 from .._engine.source import Source, Taken
@@ -145,8 +146,9 @@ class Owner:
         if news.is_timeout:
             limit = f"timeout={self._job.terms.timeout:g} s"
             late = ItemTimeoutError(f"item {news.index} took longer than {limit} and was stopped")
+            explain(late, news.death)
             return Failure(news.index, late, news.attempts, "timeout")
-        return crash(news.index, news.attempts, news.code)
+        return crash(news.index, news.attempts, news.death)
 
     def _cannot_load(self, news: LoadFailed) -> PayloadError:
         cause = failures.load_error(news.error)
@@ -171,9 +173,10 @@ def unsendable(index: int, cause: BaseException) -> Failure:
     return Failure(index, error, kind="unpicklable")
 
 
-def crash(index: int, attempts: int, code: int) -> Failure:
-    """The failure of an item that has ended a worker, so often, the last time with this exit code."""
-    died = WorkerDiedError(f"item {index} ended its worker process: {name_exit(code)}")
+def crash(index: int, attempts: int, death: Death) -> Failure:
+    """The failure of an item that has ended a worker, so often, the last time in this way."""
+    died = WorkerDiedError(f"item {index} ended its worker process: {name_exit(death)}")
+    explain(died, death)
     return Failure(index, died, attempts, "crashed")
 
 

@@ -94,10 +94,10 @@ class SingleRun:
         if self._is_cancelled:
             return
         crashes = 0
-        if lost.code is not None:
+        if lost.death is not None:
             crashes = 1
             if not self._options.crash_retries:
-                failure = crash(0, crashes, lost.code)
+                failure = crash(0, crashes, lost.death)
                 yield Outcomes(0, [failure], (failure,))
                 return
         self._run = self._become(self._job, self._options, pickled=self._pickled, crashes=crashes)
