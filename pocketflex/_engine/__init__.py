@@ -48,6 +48,8 @@ The files in the order of an item's life:
       telling         what became of its items, kept until it is told
       returns         results to bytes
       errand          one item that was handed in by itself
+    speech            what items print, log and warn of; voice sends it, hearing says it again in the parent,
+                      ears is what the parent wants to hear
     board             where a worker says which item it is at, and tells by records (records) what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
     native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch

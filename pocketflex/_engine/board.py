@@ -15,6 +15,7 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
     8       parent      TAIL: how many records have been read; the parent's words are on a cache line of their own
     9       parent      PACKETS: how many have been sent by the socket
     10      parent      POSTED: changes with every packet, letter and call; what a worker watches before it sleeps
+    11      worker      SAID: how many messages it has sent of what items say; seldom, so it may share that line
     16...   worker      62 records of 16 words: HEAD - TAIL of them wait to be read
     1008... parent      4 letters of 4 words: jobs to take part in
     1024... both        the hatch (hatch.py): a call of one item, and its result
@@ -55,7 +56,7 @@ from .segments import Segment
 LOADING = 0  # in place of the number of a job
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
-ASLEEP, TAIL, PACKETS, POSTED = range(7, 11)
+ASLEEP, TAIL, PACKETS, POSTED, SAID = range(7, 12)
 WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
 _FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 12

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from . import native
 from .board import ASLEEP, HEAD, NEWS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
 from .records import Record
+from .speech import Speech
 from .transport import Message, Ring, Transport
+from .voice import Voice
 
 _IDLE = 2.0  # seconds of sleep after which a worker gives memory back: nobody works with short pauses that long
 _WARM = 32 << 20  # bytes that it keeps: the results of a job of usual size
@@ -26,10 +28,12 @@ class Desk:
         self.slot = Slot(self.words)
         self.dropped: list[int] = []  # jobs of which nothing is read any more; told with the next records
         self.posted = 0  # what POSTED was when the post was last looked at
+        self.speech = Speech(Voice(transport, self.words))
         self._parent = board.parent
 
     def tell(self, record: Record) -> None:
-        """Write a record; waits while there is no room for it."""
+        """Write a record, after all that items have said; waits while there is no room for it."""
+        self.speech.flush()
         if record.nbytes:
             self.transport.introduce(record.segment)
         if self.dropped:

@@ -63,6 +63,7 @@ class ErrandRun:
             os._exit(0)  # the item has forked, and this is its child: the parent process answers
         with suppress(Exception):  # items may have closed or replaced it
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
+        self._desk.speech.flush()
         if isinstance(outcome, Failure):
             self._send(None, failures.record(outcome.error, outcome.attempts, outcome.kind))
         elif type(outcome.result) not in COLUMNS or not self._hatch.write(outcome.result):

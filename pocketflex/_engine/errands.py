@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import WorkerDiedError
 from .crew import Crew
 from .hatch import Hatch
+from .intake import Intake
 from .job import Arrived, PoolJob
 from .member import Member
 from .orders import Death
@@ -62,6 +63,7 @@ class Errand:
         surroundings: Where the caller stands, from `standpoint.surroundings`.
         call: The pickle of what is called.
         item: The item: alone in a list if it is of a type that columns have, or its pickle.
+        label: Names the work.
         is_cancelled: Whether its owner is to give it up.
         number: Its number, unique in the pool, once it has begun.
         member: Its worker, None before.
@@ -71,6 +73,7 @@ class Errand:
     surroundings: bytes
     call: bytes
     item: list[Any] | bytes
+    label: str = ""
     is_cancelled: bool = False
     number: int = 0
     member: Member | None = None
@@ -97,8 +100,16 @@ class Errands:
     """The errands of a pool."""
 
     def __init__(
-        self, crew: Crew, turn: Turn, stock: Stock, jobs: Mapping[int, PoolJob], numbers: Iterator[int]
+        self,
+        crew: Crew,
+        turn: Turn,
+        stock: Stock,
+        jobs: Mapping[int, PoolJob],
+        numbers: Iterator[int],
+        intake: Intake,
     ) -> None:
+        self._intake = intake
+        self._hearing = intake.hearing
         self._crew = crew
         self._turn = turn
         self._stock = stock
@@ -126,11 +137,14 @@ class Errands:
                 return Lost()
             hatch = errand.hatch
             hatch.watch(self._crew.spin)
-            if hatch.is_answered and not self._jobs and not (answer := hatch.answer()).is_special:
+            is_quiet = hatch.is_answered and not self._jobs and not errand.worker.has_said and not self._hearing.heed()
+            if is_quiet and not (answer := hatch.answer()).is_special:
                 hatch.errand = 0  # the last thing, so that whoever is interrupted knows whether it is done
                 return Returned(answer.result)
             self._turn.lead(lambda: self._is_over(errand) or errand.is_cancelled)
-            return self._end(errand)
+            ended = self._end(errand)
+            self._hearing.heed()
+            return ended
         except BaseException:  # Ctrl-C, most of all
             try:
                 if errand.is_under_way:
@@ -139,6 +153,8 @@ class Errands:
                 if isinstance(errand.ended, Arrived):
                     errand.ended.release()
             raise
+        finally:
+            self._hearing.labels.pop(errand.number, None)
 
     def cancel(self, errand: Errand) -> None:
         """Make the errand's owner stop waiting. Safe from any thread."""
@@ -158,6 +174,7 @@ class Errands:
             with suppress(Disconnected):  # its end is about to be reported
                 member.transport.introduce(parcel.region.segment)
             errand.number, errand.member = next(self._numbers), member
+            self._hearing.labels[errand.number] = errand.label
             here = parcel.number, parcel.region.segment, parcel.region.offset, parcel.nbytes
             if not member.hatch.ask(errand.number, here, errand.call, errand.item):
                 return False
@@ -195,6 +212,8 @@ class Errands:
 
     def _take(self, errand: Errand) -> Ended:
         member, hatch = errand.worker, errand.hatch
+        if member.end is None:
+            self._intake.catch_up(member)
         answer = hatch.answer() if hatch.is_answered else None
         hatch.errand = 0
         for job in self._jobs.values():  # others that have begun meanwhile

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import native
-from .board import REST
+from .board import REST, SAID
 from .crew import Crew
 from .dispatch import Dispatch
+from .hearing import Hearing
 from .job import Arrived, Broken, PoolJob, free
 from .member import Member
 from .packets import Disconnected
 from .ranges import Span
 from .records import Record, Told
 from .retired import Retired
-from .transport import LoadFailed
+from .transport import LoadFailed, Said
+
+_MOST_MESSAGES = 256  # that are read at once, of 32 KB at the most: they wait in memory until they are heeded
 
 
 class Intake:
@@ -25,14 +28,16 @@ class Intake:
         self._dispatch = dispatch
         self._jobs = jobs
         self._retired = retired
+        self.hearing = Hearing()  # where it passes on what items say
 
     def knows(self, job: PoolJob) -> bool:
         """Whether a job is under way: the pool may have been shut down meanwhile."""
         return job.number in self._jobs
 
     def read(self, member: Member) -> None:
-        """Take in everything that a worker has told."""
-        self.listen(member)
+        """Take in everything that a worker that has ended has told."""
+        while self.listen(member):
+            pass
         self.pull(member)
 
     def settle(self) -> None:
@@ -42,16 +47,28 @@ class Intake:
                 self.finish(job, number)
             job.ring(len(job.members))
 
-    def listen(self, member: Member) -> None:
-        """Take in a worker's messages."""
+    def listen(self, member: Member) -> bool:
+        """Take in some of a worker's messages; whether there may be more: what items say has no end, perhaps."""
         try:
-            while (message := member.transport.receive(block=False)) is not None:
-                if isinstance(message, LoadFailed) and message.job in self._jobs:
+            for _ in range(_MOST_MESSAGES):
+                if (message := member.transport.receive(block=False)) is None:
+                    return False
+                if isinstance(message, Said):
+                    self.hearing.take(member, message)
+                elif isinstance(message, LoadFailed) and message.job in self._jobs:
                     self._jobs[message.job].inbox.append(message)
+            return True
         except Disconnected:
             self._crew.hang_up(member)
         except OSError as error:  # no descriptor or address space for its memory
             self._abandon(member, error)
+        return False
+
+    def catch_up(self, member: Member) -> None:
+        """Take in what items have said before what their worker has told: who hears of an outcome has heard them."""
+        said = member.words.words[SAID]  # now: it may go on to rise for ever
+        while member.heard < said and self.listen(member):
+            pass
 
     def _abandon(self, member: Member, error: OSError) -> None:
         """Fail the jobs of a worker whose outcomes cannot be read."""
@@ -63,6 +80,8 @@ class Intake:
     def pull(self, member: Member) -> None:
         """Take in a worker's records."""
         records = member.words.pull()
+        if records:
+            self.catch_up(member)
         try:
             for record in records:
                 self._take(member, record)

@@ -127,6 +127,13 @@ class PoolJob:
         """Whether one of its workers need not be woken up first, so that it may tell something in a moment."""
         return any(not member.is_asleep for member in self.members.values())
 
+    def discard_news(self) -> None:
+        """Nobody will read the inbox: let workers use the memory of what is in it again."""
+        while self.inbox:
+            news = self.inbox.popleft()
+            if isinstance(news, Arrived):
+                news.release()
+
     def dismiss(self) -> None:
         """Have workers see that the ledger is closed: at once where they run the job or hold much memory of it."""
         while self.untold:

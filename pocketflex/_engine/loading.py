@@ -10,14 +10,16 @@ from typing import Any
 from ..retry import Call
 from . import payload
 from .segments import Region
+from .speech import Speech
 from .transport import Surroundings, Terms, Transport, environ_now
 
 
 class Loader:
     """Loads the callables of jobs; where their callers stand it reads once, as long as that is the same."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, speech: Speech) -> None:
         self._transport = transport
+        self._speech = speech
         self._here = 0, Surroundings("", (), (), {})  # number of its parcel
 
     def load(self, terms: Terms) -> Call:
@@ -54,6 +56,8 @@ class Loader:
         if known != number:
             here = pickle.loads(self._bytes(segment, offset, nbytes))
         _enter(here)
+        self._speech.tune(here.ears)
+        self._speech.begin()
         self._here = number, here
 
     def _bytes(self, segment: int, offset: int, nbytes: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 
 from . import native
-from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, Slot
+from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, SAID, Slot
 from .hatch import Hatch
 from .orders import Death
 from .packets import Disconnected
@@ -29,6 +29,8 @@ class Member:
         hatch: Where it is handed single items.
         rung: The last of its rests that it was rung in.
         end: What it ran when it ended, and how it did, once it has.
+        heard: How many messages of what its items say have been taken.
+        pieces: Those that are not whole yet.
     """
 
     slot: int
@@ -39,6 +41,8 @@ class Member:
     is_dismissed: bool = False
     rung: int = 0
     end: tuple[Running, Death] | None = None
+    heard: int = 0
+    pieces: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.hatch = self.words.hatch()
@@ -52,6 +56,11 @@ class Member:
     def has_news(self) -> bool:
         """Whether it has told something that has not been read."""
         return self.words.has_news() or self.hatch.has_news()
+
+    @property
+    def has_said(self) -> bool:
+        """Whether its items have said something that has not been taken."""
+        return self.heard < native.load(self.words.words, SAID)
 
     def send(self, load: Load) -> None:
         """Have it take part in a job: it loads the callable while the parent encodes the first items.

@@ -27,7 +27,7 @@ from .deadlines import Deadlines
 from .dispatch import Dispatch
 from .errands import Errands
 from .intake import Intake
-from .job import Arrived, Lent, PoolJob
+from .job import Lent, PoolJob
 from .launch import Process
 from .ledger import Entry
 from .packets import Disconnected
@@ -44,7 +44,12 @@ from .turn import Turn
 
 
 class Pool:
-    """Worker processes shared by all jobs of this process; `errands` are the calls that need no job."""
+    """Worker processes shared by all jobs of this process.
+
+    Attributes:
+        errands: The calls that need no job.
+        hearing: What items have said, to be heeded before outcomes are passed on.
+    """
 
     def __init__(self, environ: dict[str, str], process: Process | None) -> None:
         """Take over the spawner's process, if it has been started; workers are started as jobs need them.
@@ -60,10 +65,11 @@ class Pool:
         self._stock = Stock(self._crew.arena, self._crew.lock)
         self._retired = Retired(self._crew, self._stock)
         self._intake = Intake(self._crew, self._dispatch, self._jobs, self._retired)
+        self.hearing = self._intake.hearing
         self._staff = Staff(self._crew, self._dispatch, self._jobs, self._retired, self._intake)
-        self._turn = Turn(self._patience, self._crew.poll, self._serve, self._mend)
+        self._turn = Turn(self._patience, self._crew.poll, self._serve, self._staff.start_afresh, self.hearing.heed)
         self._numbers = count(1)
-        self.errands = Errands(self._crew, self._turn, self._stock, self._jobs, self._numbers)
+        self.errands = Errands(self._crew, self._turn, self._stock, self._jobs, self._numbers, self._intake)
         self._pid = os.getpid()
         self._is_closed = False
 
@@ -74,7 +80,7 @@ class Pool:
 
     # --- what the owner of a job calls --------------------------------------------------------
 
-    def open(self, limits: Limits, surroundings: bytes, pickled: Pickled, timeout: float | None) -> PoolJob:
+    def open(self, limits: Limits, surroundings: bytes, pickled: Pickled, timeout: float | None, label: str) -> PoolJob:
         """Begin a job.
 
         Args:
@@ -82,6 +88,7 @@ class Pool:
             surroundings: Where its caller stands, from `standpoint.surroundings`.
             pickled: Its callable, from `payload.dump_callable`.
             timeout: Seconds that an item may take, None for any time.
+            label: Names the work.
 
         Raises:
             OSError: There is not enough memory, or no worker can be started.
@@ -96,6 +103,7 @@ class Pool:
                 terms = Terms(self._stock.share(surroundings), call, timeout, limits.chunksize is not None)
                 load, ledger = self._stock.begin(next(self._numbers), terms, limits)
                 job = PoolJob(load.job, limits, terms, ledger, load)
+                self.hearing.labels[job.number] = label
                 self._begin(job)
         except BaseException:  # Ctrl-C too, which was held back until here
             if job is not None:
@@ -193,6 +201,7 @@ class Pool:
         finally:
             with self._turn.hold():
                 self._retired.dismiss(job.number)
+            self.hearing.heed()
 
     def close(self) -> None:
         """End all workers and give all memory back; jobs under way fail."""
@@ -234,16 +243,8 @@ class Pool:
         if self._jobs.pop(job.number, None) is None:
             return
         self._dispatch.close(job.number)
-        while job.inbox and not self._is_closed:  # when the pool is shut down, its memory goes anyway
-            news = job.inbox.popleft()
-            if isinstance(news, Arrived):
-                news.release()
+        self.hearing.labels.pop(job.number, None)
+        if not self._is_closed:  # else its memory goes anyway
+            job.discard_news()
         self._retired.add(job)
         self._poller.nudge()  # whoever leads must reckon with the end of its grace
-
-    def _mend(self) -> None:
-        """Start afresh: items may be lost, and nobody must wait for them."""
-        reason = "a signal handler raised while the worker pool was at work in the main thread"
-        self._staff.give_up(WorkerDiedError(reason))
-        for member in self._crew:
-            self._crew.kill(member.slot)

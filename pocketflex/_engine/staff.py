@@ -75,6 +75,13 @@ class Staff:
         elif not len(self._crew):  # else go on with the workers that there are: more cannot be had
             self.give_up(WorkerDiedError(next(departed.reason for departed in ended if departed.reason)))
 
+    def start_afresh(self) -> None:
+        """After an exception in the middle of a change: items may be lost, and nobody must wait for them."""
+        reason = "a signal handler raised while the worker pool was at work in the main thread"
+        self.give_up(WorkerDiedError(reason))
+        for member in self._crew:
+            self._crew.kill(member.slot)
+
     def give_up(self, error: WorkerDiedError) -> None:
         """Fail all jobs."""
         for job in self._jobs.values():

@@ -6,6 +6,7 @@
                          ◀─────────────────────   LoadFailed(job)
     Ring                 ─────────────────────▶   wake up: there is something to claim, or room for records
                          ◀─────────────────────   Ring: wake up, there are records
+                         ◀─────────────────────   Said(job, piece): what items print, log and warn of
     Forget(segment)      ─────────────────────▶   unmap a segment that has gone
     (closes its end)     ─────────────────────▶   end
 
@@ -107,6 +108,41 @@ class LoadFailed(NamedTuple):
     error: ErrorRecord
 
 
+class Said(NamedTuple):
+    """Worker to parent: a piece of a pickle of what items of a job have said (voice.py).
+
+    Attributes:
+        job: Number of the job, or errand.
+        piece: Bytes of it.
+        is_last: Whether it is whole with this piece.
+    """
+
+    job: int
+    piece: bytes
+    is_last: bool
+
+
+Filter = tuple[str, Any, tuple[str, str], Any, int]  # of warnings: action, message, category, module, line
+
+
+class Ears(NamedTuple):
+    """What the caller listens to of what items say.
+
+    Attributes:
+        levels: Levels of the loggers that have one, by name.
+        disabled: The level up to which all loggers are switched off.
+        filters: The filters of warnings, with names in place of classes.
+        has_stdout: Whether what is printed goes elsewhere than to the descriptor that workers have too.
+        has_stderr: The same of standard error.
+    """
+
+    levels: tuple[tuple[str, int], ...] = ()
+    disabled: int = 0
+    filters: tuple[Filter, ...] = ()
+    has_stdout: bool = False
+    has_stderr: bool = False
+
+
 class Surroundings(NamedTuple):
     """Where the caller stands: what a function may see of its process besides its arguments."""
 
@@ -114,6 +150,7 @@ class Surroundings(NamedTuple):
     path: tuple[str, ...]
     argv: tuple[str, ...]
     environ: dict[bytes, bytes]
+    ears: Ears = Ears()
 
 
 def environ_now() -> dict[bytes, bytes]:
@@ -122,7 +159,7 @@ def environ_now() -> dict[bytes, bytes]:
     return now
 
 
-Message = Load | Forget | Ring | LoadFailed
+Message = Load | Forget | Ring | LoadFailed | Said
 
 
 class Transport(Protocol):

@@ -33,8 +33,9 @@ class Turn:
         poll: Callable[[float], list[int]],
         serve: Callable[[list[int]], None],
         mend: Callable[[], None],
+        heed: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Wire the three steps of leading.
+        """Wire the steps of leading.
 
         Args:
             patience: Called with the lock held: seconds that a poll may last.
@@ -42,11 +43,14 @@ class Turn:
             serve: Called with the lock held and with what is ready.
             mend: Called with the lock held when a signal handler of the user's has raised in the
                 middle of a change, so that half of it may be missing.
+            heed: Called without the lock before each poll: what is served may be the user's to run. Says
+                whether that was anything, and the poll is then not to wait.
         """
         self._patience = patience
         self._poll = poll
         self._serve = serve
         self._mend = mend
+        self._heed = heed
         self._lock = threading.RLock()
         self._followers: list[threading.Lock] = []
         self._handler: Any = None  # of Ctrl-C, from which the holder is shielded
@@ -130,7 +134,7 @@ class Turn:
                         seconds = self._patience() if left is None else min(left, self._patience())
                 is_polled = news is None
                 if news is None:
-                    ready = self._poll(seconds)
+                    ready = self._poll(0.0 if self._heed() else seconds)
                 else:
                     news.acquire(timeout=-1 if left is None else left)
         finally:

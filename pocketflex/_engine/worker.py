@@ -50,7 +50,7 @@ class Worker:
         self._transport = transport
         self._lock = board.descriptor
         self._desk = Desk(transport, board, number)
-        self._loader = Loader(transport)
+        self._loader = Loader(transport, self._desk.speech)
         self._hatch = self._desk.slot.hatch()
         self._errands = ErrandRun(self._desk, self._hatch, self._loader)
         self._tasks: deque[Task] = deque()  # the first is being served
@@ -179,6 +179,7 @@ class Worker:
             call = self._loader.load(terms)
         except BaseException as error:
             self._failed.append((message.job, ledger))
+            self._desk.speech.flush()
             self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
             return
         self._has_worked, has_buffers = True, terms.call.buffers is not None

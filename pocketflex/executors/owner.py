@@ -118,6 +118,7 @@ class Owner:
         return self._collected.pop(next(iter(self._collected)))
 
     def _collect(self, news: News) -> None:
+        self._pool.hearing.heed()  # first: what items have said comes before their outcomes
         if isinstance(news, Arrived):
             begun, outcomes = thread_time(), self._read(news)
             self._back.add(thread_time() - begun, len(outcomes.results))

@@ -104,7 +104,8 @@ class ProcessRun:
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
         pool = shared_pool()
-        job = pool.open(self._limits, surroundings(self.workers), self._pickled, self._options.timeout)
+        here, label = surroundings(self.workers), self._job.label
+        job = pool.open(self._limits, here, self._pickled, self._options.timeout, label)
         try:
             inside = Inside(pool.join(job), self._source, self._runner) if self._runner else None
             self._owner = Owner(pool, job, self._source, self._job, inside)

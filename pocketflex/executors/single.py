@@ -79,7 +79,7 @@ class SingleRun:
         item = self._carry() if errands.are_possible and not buffers else None
         if item is None:
             return Lost()
-        errand = Errand(surroundings(self.workers), call, item)
+        errand = Errand(surroundings(self.workers), call, item, self._job.label)
         self._errand = errands, errand
         if self._is_cancelled:
             return Lost()

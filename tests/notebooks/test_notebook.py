@@ -86,3 +86,8 @@ def test_the_end_of_a_kernel_leaves_no_process(run_cells) -> None:  # type: igno
     pids = {int(pid) for pid in run_cells(DEFINE, cell)[1].split()[:-1]}
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5)
     assert not alive
+
+
+def test_what_items_print_is_the_output_of_their_cell(run_cells) -> None:  # type: ignore[no-untyped-def]
+    cell = "done = pf.parallel_map(lambda n: print('item', n), range(3), max_workers=1)"
+    assert run_cells(DEFINE, cell, "print('next')")[1:] == ["item 0\nitem 1\nitem 2\n", "next\n"]
