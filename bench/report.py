@@ -7,7 +7,7 @@ from typing import Any
 from .figures import Entry, Status, Table, ratio
 from .gauges import Unit
 from .peers import PEERS
-from .targets import Rule, State, Verdict, judge_all, show_bound
+from .targets import Rule, State, Verdict, by_hand, judge_all, show_bound
 from .workloads import WORKLOADS
 
 Tables = dict[str, Table]
@@ -63,15 +63,15 @@ def to_markdown(tables: Tables, machine: dict[str, Any], rounds: int, is_quick: 
 
 def targets_lines(tables: Tables) -> list[str]:
     """The table of targets of the workloads that were asked for, and how many are met."""
-    lines = ["| workload | target | figure | against | |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| workload | target | figure | against | by hand | |", "| --- | --- | --- | --- | --- | --- |"]
     for verdict in judge_all(tables):
         if verdict.target.work not in tables:
             continue  # not asked for
-        work = WORKLOADS[verdict.target.work]
+        work, limit = WORKLOADS[verdict.target.work], by_hand(verdict.target, tables)
         name = f"{verdict.target.work} {work.title}"
-        lines.append(
-            f"| {name} | {verdict.target} | {_figure(verdict)} | {verdict.rival} | **{verdict.state.value}** |"
-        )
+        state = f"**{verdict.state.value}**"
+        cells = [name, str(verdict.target), _figure(verdict), verdict.rival, _figure(limit), state]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", _count(tables)]
 
 

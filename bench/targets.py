@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from .figures import Entry, Table, best_of, ratio
@@ -76,6 +76,7 @@ class Verdict:
 _LOOP, _BEST, _BEST_LOCAL = "the loop", "the best process peer", "the best local pool"
 _TUNED = ("threads", *PROCESSES)
 _ASYNC = "pocketflex-async"
+_BY_HAND = {"pocketflex": "by-hand", _ASYNC: "awaiting"}
 
 TARGETS: tuple[Target, ...] = (
     Target("W1", 1.0, ("serial",), _LOOP),
@@ -136,6 +137,11 @@ def judge(target: Target, tables: dict[str, Table]) -> Verdict:
     if rival is None:
         return Verdict(target, State.UNMEASURED, None, f"no figure of {target.text}")
     return _verdict(target, _compare(target.rule, table[rival], own), PEERS[rival].title)
+
+
+def by_hand(target: Target, tables: dict[str, Table]) -> Verdict:
+    """Whether two processes by hand, or a loop that awaits, would meet it: what this machine allows."""
+    return judge(replace(target, own=_BY_HAND.get(target.own, "")), tables)
 
 
 def judge_all(tables: dict[str, Table]) -> list[Verdict]:

@@ -45,9 +45,9 @@ class Workload:
 
 
 _ITEMS, _ARRAYS, _CALLS, _LOOP, _MEMORY = "Items", "Arrays and bytes", "Calls", "Event loop", "Growth of memory"
-_PLAIN = ("serial", "map", "pocketflex")
-_HOLDING_GIL = ("serial", "pocketflex", *PROCESSES)  # threads would take as long as the loop
-_LETTING_GO = ("serial", "pocketflex", "threads", *PROCESSES)
+_PLAIN = ("serial", "map", "by-hand", "pocketflex")
+_HOLDING_GIL = ("serial", "by-hand", "pocketflex", *PROCESSES)  # threads would take as long as the loop
+_LETTING_GO = ("serial", "by-hand", "pocketflex", "threads", *PROCESSES)
 _AWAITING = ("pocketflex-async", *LOOPS)
 
 WORKLOADS: dict[str, Workload] = {
@@ -80,7 +80,11 @@ WORKLOADS: dict[str, Workload] = {
     "W7i": Workload("`zlib.crc32`, 500 x 1 MB of bytes", _ARRAYS, BYTES_IN, CALL, _LETTING_GO),
     "W7o": Workload("500 x 1 MB of bytes made", _ARRAYS, BYTES_OUT, CALL, _LETTING_GO),
     "W8": Workload(
-        "one item there and back", _CALLS, ONE, ROUND_TRIP, ("pocketflex", "pocketflex-inside", "threads", *PROCESSES)
+        "one item there and back",
+        _CALLS,
+        ONE,
+        ROUND_TRIP,
+        ("by-hand", "pocketflex", "pocketflex-inside", "threads", *PROCESSES),
     ),
     "W8-woken": Workload(
         "the same after a pause of 5 ms", _CALLS, ONE, WOKEN_ROUND_TRIP, ("pocketflex", "threads", *POOLS), 3
@@ -89,7 +93,7 @@ WORKLOADS: dict[str, Workload] = {
     "cold-second": Workload(
         "second call, another function", _CALLS, ONE, SECOND, ("pocketflex", "pool", "executor", "joblib"), 3
     ),
-    "W10": Workload("200,000 coroutines that do nothing", _LOOP, NO_OPS, CALL, _AWAITING),
+    "W10": Workload("200,000 coroutines that do nothing", _LOOP, NO_OPS, CALL, ("awaiting", *_AWAITING)),
     "W10-sleep": Workload("10,000 x `sleep(0.01)`, 1,000 at once", _LOOP, NAPS, CALL, _AWAITING),
     "W10-memory": Workload(
         "1 M coroutines that do nothing", _MEMORY, MANY_NO_OPS, GROWTH, ("pocketflex-async", "gather", "pocketflow"), 1

@@ -23,6 +23,9 @@ FUNCTION(columns_encode);
 FUNCTION(columns_decode);
 FUNCTION(loop_call_each);
 
+/* awaiting.c */
+FUNCTION(awaiting_await_each);
+
 /* fetch.c */
 FUNCTION(fetch_locate);
 FUNCTION(fetch_admit);

@@ -8,31 +8,10 @@
 #include "functions.h" /* Python.h comes first: it has the C library declare POSIX */
 
 #include "atomics.h"
-#include "clock.h"
+#include "calls.h"
 #include "item.h"
 
 enum { SLOT_JOB = 0, SLOT_INDEX = 1, SLOT_CANCELLED = 4, SLOT_WORDS = 8 };
-
-/* When to look at the clock. A look costs 20 ns, half of what a call of a small function does; so after every 64
- * items, but the more often the slower they are, for 64 slow ones would be too late by seconds. */
-struct pace {
-    int64_t until;
-    int64_t looked;
-    int stride;
-    int left;
-};
-
-enum { STRIDE_MOST = 64, STRIDE_NANOSECONDS = 10000 };
-
-static bool is_over(struct pace *pace)
-{
-    int64_t now = clock_now();
-    bool is_quick = now - pace->looked < STRIDE_NANOSECONDS;
-    pace->looked = now;
-    pace->stride = !is_quick ? 1 : pace->stride < STRIDE_MOST ? 2 * pace->stride : STRIDE_MOST;
-    pace->left = pace->stride;
-    return now > pace->until;
-}
 
 struct loop {
     PyObject *function;
@@ -50,13 +29,6 @@ static bool is_cancelled(const int64_t *slot)
 {
     return word_load(slot + SLOT_CANCELLED) == word_load(slot + SLOT_JOB);
 }
-
-/* In the stable ABI since 3.12. The interpreter of 3.11 has it too, only its headers do not say so to whoever asks
- * for the limited API; what they do say costs 5 ns more, a tenth of the call of a small function. */
-#if PY_VERSION_HEX < 0x030C0000 || Py_LIMITED_API < 0x030C0000
-extern PyObject *PyObject_Vectorcall(PyObject *function, PyObject *const *arguments, size_t given, PyObject *names);
-#endif
-static const size_t MAY_USE_PLACE_BEFORE = (size_t)1 << (8 * sizeof(size_t) - 1);
 
 /* A new reference: whoever else holds the item, the list may let go of it. NULL: the list has been shortened, or
  * an exception. */
@@ -79,9 +51,8 @@ INLINE bool keep(struct loop *loop, PyObject *result)
 
 INLINE bool call_one(struct loop *loop, Py_ssize_t at, PyObject *item)
 {
-    PyObject *arguments[] = {NULL, item};
     word_store(loop->slot + SLOT_INDEX, (int64_t)(loop->index + (uint64_t)at));
-    PyObject *result = PyObject_Vectorcall(loop->function, arguments + 1, 1 | MAY_USE_PLACE_BEFORE, NULL);
+    PyObject *result = call_with(loop->function, item);
     Py_DECREF(item);
     bool is_kept = result && keep(loop, result);
     Py_XDECREF(result);
@@ -96,7 +67,7 @@ INLINE int is_ending(struct loop *loop)
         return 1;
     if (loop->pace.left > 0)
         return 0;
-    return is_over(&loop->pace) ? 1 : PyErr_CheckSignals();
+    return pace_is_over(&loop->pace) ? 1 : PyErr_CheckSignals();
 }
 
 /* Runs items from `at` on; the position of the next, or of that which raised. */

@@ -1,7 +1,7 @@
 /* pocketflex._native: what the engine cannot do, or not fast enough, in Python.
  *
- * Words, claims and columns of shared memory, the loop over a claim's items, arrays side by side, and reading the
- * parent's memory. Built against the limited API of Python 3.11, so one build serves every later version. There is no
+ * Words, claims and columns of shared memory, the loops over items, arrays side by side, and reading the parent's
+ * memory. Built against the limited API of Python 3.11, so one build serves every later version. There is no
  * state: functions and constants, nothing else. Each has a twin of the same meaning in pocketflex/_engine/twin.py,
  * and its signature in pocketflex/_native.pyi. ledger.c and column.c know nothing of Python.
  */
@@ -32,6 +32,8 @@ static PyMethodDef FUNCTIONS[] = {
     ENTRY("call_each", loop_call_each,
           "(function, items, at, stop, results, slot, index, until, room, offset, state, /)",
           "Call a function for each of items[at:stop]; `state` then has where it ended and what is in the room."),
+    ENTRY("await_each", awaiting_await_each, "(function, items, results, until, state, /)",
+          "Run coroutines until one suspends, (coroutine, yielded), the time is over, True, or the items, False."),
     ENTRY("locate", fetch_locate, "(items, buffer, at, /)", "Write the address and the length of each item's bytes."),
     ENTRY("admit", fetch_admit, "(pid, /)", "Let a process and those below it read this one's memory."),
     ENTRY("fetch", fetch_fetch, "(pid, buffer, at, count, into, /)",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .options import BatchOptions
     from .outcome import Failure, Value
     from .parallel import parallel_imap, parallel_map, share, shutdown
+    from .seeds import item_rng, item_seed
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,8 @@ __all__ = [
     "Value",
     "WorkerDiedError",
     "branch",
+    "item_rng",
+    "item_seed",
     "linear",
     "parallel_imap",
     "parallel_map",
@@ -93,6 +96,7 @@ _HOMES = {
     "node": ("BaseNode", "Node"),
     "options": ("BatchOptions",),
     "outcome": ("Failure", "Value"),
+    "seeds": ("item_rng", "item_seed"),
     "parallel": ("parallel_imap", "parallel_map", "share", "shutdown"),
 }
 

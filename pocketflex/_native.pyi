@@ -1,6 +1,6 @@
 """The native core: native/README.md has the formats, pocketflex/_engine/native.py chooses between it and its twin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from _typeshed import ReadableBuffer, WriteableBuffer
@@ -37,6 +37,9 @@ def call_each(
     state: WriteableBuffer,
     /,
 ) -> None: ...
+def await_each(
+    function: Callable[[Any], Any], items: Iterator[Any], results: list[Any], until: int, state: WriteableBuffer, /
+) -> tuple[Any, Any] | bool: ...
 def locate(items: list[Any], buffer: WriteableBuffer, at: int, /) -> None: ...
 def admit(pid: int, /) -> None: ...
 def fetch(pid: int, buffer: WriteableBuffer, at: int, count: int, into: WriteableBuffer, /) -> None: ...

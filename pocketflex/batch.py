@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any, cast
@@ -40,7 +41,8 @@ class Batch:
         items = check_items(job.items, job.label)
         self._assembly = Assembly(options, job.label, None if job.is_streamed else _fixed_length(items))
         is_array, target = options.output == "array", self._assembly.target
-        self._job = Job(job.call, items, job.label, job.is_streamed, is_array, target)
+        call = job.call if options.seed is None else replace(job.call, seed=options.seed)
+        self._job = Job(call, items, job.label, job.is_streamed, is_array, target)
         self._options = options
         self._run: Run = find_executor(options.executor).start(self._job, options)
         self._record = BatchRecord(job.label, self._run.workers)

@@ -14,6 +14,7 @@ from .observe.report import Report
 from .options import BatchOptions
 from .outcome import Failure, Outcome, Value
 from .retry import Call, begin_attempt, current_attempt
+from .seeds import item_seed
 from .walk import Attempt, Command, ForEach, Phase, Runs, State, Walk, label_of
 
 
@@ -123,5 +124,7 @@ class FlowRun:
     def __call__(self, params: Any) -> Any:
         """Run the flow with a copy of `shared`; the result is that of the last node visited."""
         given = {**self.state.given, "progress": False}  # the runs are what the caller's bar counts
+        if given.get("seed") is not None:
+            given["seed"] = item_seed()  # or the items of all runs had the same numbers
         state = replace(self.state, shared=dict(self.state.shared), given=given)
         return unwrap(drive(self.flow._once(params, state), Setting(Spread.NEVER, given)))

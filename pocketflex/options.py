@@ -38,6 +38,10 @@ class BatchOptions:
         isolate: True keeps whatever items do in worker processes. False lets this process run items too,
             which is faster where they are tiny; it then counts as one of `max_workers`, and an item that
             ends, blocks or changes its process ends, blocks or changes this one.
+        seed: A whole number from which the random numbers of each item follow, with its index: those of
+            `item_rng` and `item_seed`, and of `random` and `numpy.random` where items run in processes
+            or in the main thread. They are the same with any number of workers, on any executor. None
+            leaves them alone.
     """
 
     max_workers: int | None = None
@@ -51,10 +55,13 @@ class BatchOptions:
     crash_retries: int = 1
     output: str = "list"
     isolate: bool = True
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
             self._check_count(name, least)
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0):
+            self._refuse("seed", "a whole number, 0 or more, or None for random numbers that differ")
         if self.on_error not in ("raise", "collect", "skip"):
             self._refuse("on_error", "one of 'raise', 'collect', 'skip'")
         if self.timeout is not None and not (_is_number(self.timeout) and 0 < self.timeout < _FOREVER):

@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import ItemTimeoutError, OptionError
 from .outcome import Failure, Outcome, Outcomes, Value
+from .seeds import begin_draws, drawing
 
 _attempt: ContextVar[int] = ContextVar("pocketflex_attempt", default=0)
 
@@ -62,20 +63,24 @@ class Call:
         chunk: The vectorised form, or None: called with several items, a list or an ndarray view,
             and returns as many results. When it fails, the items are tried one at a time, each as
             a chunk of one, so that only the guilty ones fail.
+        seed: What the random numbers of items follow from (seeds.py), None where they are their own affair.
+            Each attempt begins with the same; a chunk has those of its first item.
     """
 
     function: Callable[[Any], Any]
     retry: Retry = Retry()
     fallback: Callable[[Any, Exception], Any] | None = None
     chunk: Callable[[Any], Any] | None = None
+    seed: int | None = None
 
     def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
-        return Call, (self.function,) if self.is_plain else (self.function, self.retry, self.fallback, self.chunk)
+        more = () if self.is_plain else (self.retry, self.fallback, self.chunk, self.seed)
+        return Call, (self.function, *more)
 
     @property
     def is_plain(self) -> bool:
-        """Whether an item is one bare call of `function`: no retry, fallback or chunk."""
-        return self.retry.attempts == 1 and self.fallback is None and self.chunk is None
+        """Whether an item is one bare call of `function`: no retry, fallback, chunk or seed."""
+        return self.retry.attempts == 1 and self.fallback is None and self.chunk is None and self.seed is None
 
     def run(self, index: int, item: Any, timeout: float | None = None) -> Outcome:
         """Try one item and return its outcome; only KeyboardInterrupt passes through.
@@ -95,7 +100,7 @@ class Call:
         outer, begun = current_attempt(), monotonic()
         begin_attempt(0)
         try:
-            results = self._several(items)
+            results = self._several(items) if self.seed is None else self._draw_several(self.seed, start, items)
             if timeout is None or monotonic() - begun <= timeout * len(items):
                 return Outcomes(start, results)
         except KeyboardInterrupt:
@@ -114,7 +119,10 @@ class Call:
     def _timed(self, function: Callable[[Any], Any], index: int, item: Any, timeout: float | None) -> Outcome:
         outer, begun = current_attempt(), monotonic()
         try:
-            outcome = self._try(function, index, item)
+            if self.seed is None:
+                outcome = self._try(function, index, item)
+            else:
+                outcome = self._try_drawing(self.seed, function, index, item)
         finally:
             begin_attempt(outer)
         seconds = monotonic() - begun
@@ -129,6 +137,19 @@ class Call:
         if len(results) != len(items):
             raise ValueError(f"exec_chunk returned {len(results)} results for {len(items)} items")
         return results
+
+    def _draw_several(self, seed: int, start: int, items: Any) -> list[Any]:
+        with drawing(seed, start):
+            begin_draws(seed, start)
+            return self._several(items)
+
+    def _try_drawing(self, seed: int, function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
+        def draw(item: Any) -> Any:
+            begin_draws(seed, index)
+            return function(item)
+
+        with drawing(seed, index):
+            return self._try(draw, index, item)
 
     def _try(self, function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
         attempt = 0

@@ -41,11 +41,12 @@ class AsyncCall:
     function: Callable[[Any], Awaitable[Any]]
     retry: Retry = field(default_factory=Retry)
     fallback: Callable[[Any, Exception], Awaitable[Any]] | None = None
+    seed: int | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether an item is one bare call of `function`: no retry, no fallback."""
-        return self.retry.attempts == 1 and self.fallback is None
+        """Whether an item is one bare call of `function`: no retry, no fallback, no seed."""
+        return self.retry.attempts == 1 and self.fallback is None and self.seed is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from functools import partial
 from time import perf_counter, thread_time
 from typing import Any, ClassVar
 
 import pytest
 
 from pocketflex.aio import run_async, run_async_batch, run_async_parallel_batch
+from pocketflex.aio.tasks import go_on
 from pocketflex.async_node import AsyncBatchNode, AsyncNode, AsyncParallelBatchNode
 from pocketflex.batch_node import BatchNode
 from pocketflex.errors import ItemTimeoutError
@@ -121,6 +126,98 @@ def test_a_million_tiny_items_in_bounded_memory_and_few_tasks() -> None:
     assert peak < 20_000_000  # the list of results is 8 MB, and grows by copying
 
 
+class Promise:
+    """Something to await that is no coroutine."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __await__(self) -> Iterator[Any]:
+        yield from asyncio.sleep(0).__await__()
+        return self._result
+
+
+def form(function: Any, kind: str) -> Any:
+    """`function` as something else that can be called and awaited."""
+    forms: dict[str, Any] = {
+        "function": function,
+        "partial": partial(function),
+        "promise": lambda item: Promise(item) if item % 7 else function(item),
+        "task": lambda item: asyncio.ensure_future(function(item)),
+    }
+    return forms[kind]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 1000])
+@pytest.mark.parametrize("kind", ["function", "partial", "promise", "task"])
+@pytest.mark.parametrize("share", [1, 2, 50, 10_000])
+def test_items_that_suspend_among_others_that_do_not(share: int, kind: str, concurrency: int) -> None:
+    async def work(item: int) -> int:
+        if item % share == 0:
+            await asyncio.sleep(0)
+        if item % 701 == 700:
+            raise ValueError(item)
+        return item
+
+    class Bare(Items):
+        exec_item_async = staticmethod(form(work, kind))
+
+    shared = asyncio.run(run_async(Bare(), {"items": range(3000)}, max_concurrency=concurrency, on_error="collect"))
+    for index, outcome in enumerate(shared["results"]):
+        if isinstance(outcome, Failure):
+            assert (outcome.index, outcome.error.args, index % 701) == (index, (index,), 700)
+        else:
+            assert outcome == index
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+def test_tasks_that_begin_at_once_do_not_begin_within_each_other() -> None:
+    depths = []
+
+    async def work(item: int) -> int:
+        depths.append(len(inspect.stack(0)))
+        await asyncio.sleep(0)
+        return item
+
+    async def main() -> Any:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+        return await run_async(Hand(work), {"items": range(500)}, max_concurrency=500)
+
+    assert asyncio.run(main())["results"] == list(range(500))
+    assert max(depths) - min(depths) < 20
+
+
+def test_what_an_item_sets_in_its_context_is_not_seen_by_those_beside_it() -> None:
+    variable = ContextVar("variable", default=-1)
+    gate = asyncio.Event()
+
+    async def work(item: int) -> int:
+        found = variable.get()
+        variable.set(item)
+        if item == 19:
+            gate.set()
+        await gate.wait()
+        return found
+
+    assert results(work, range(20)) == [-1] * 20
+
+
+def test_a_coroutine_that_is_abandoned_runs_its_finally() -> None:
+    seen = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            seen.append("finally")
+
+    started = work()
+    going_on = go_on(started, started.send(None))
+    going_on.send(None)
+    going_on.close()
+    assert seen == ["finally"]
+
+
 @pytest.mark.parametrize("options", [{}, {"max_concurrency": 1}, {"timeout": 60}])
 def test_items_that_never_suspend_leave_the_loop_its_turns(options: dict[str, Any]) -> None:
     turns = 0
@@ -224,12 +321,14 @@ def test_the_lowest_failure_is_raised_and_higher_items_are_cancelled() -> None:
 
 
 def test_an_item_that_swallows_its_cancellation_does_not_go_on_pulling() -> None:
-    seen = []
+    seen, all_in = [], asyncio.Event()
 
     async def work(item: int) -> None:
         seen.append(item)
+        if item == 2:
+            all_in.set()
         if item == 0:
-            await asyncio.sleep(0)
+            await all_in.wait()
             raise ValueError("zero")
         try:
             await asyncio.Event().wait()

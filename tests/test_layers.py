@@ -23,7 +23,7 @@ ROOT = Path(pf.__file__).parent
 # A group is a set of modules of one layer; a group may import itself and the groups named with it.
 GROUPS: dict[str, tuple[str, ...]] = {
     "errors": ("errors",),
-    "values": ("outcome", "retry", "options"),
+    "values": ("outcome", "retry", "options", "seeds"),
     "core": ("_native",),
     "flow": ("walk", "node", "batch_node", "async_node", "validation", "flow", "batch_flow"),
     "engine": ("_engine", "_engine.*"),
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "drive": {"errors", "values", "flow", "executors", "observe", "batch"},
     "models": {"errors", "values", "flow", "executors", "observe", "drive"},
     "parallel": {"errors", "values", "executors", "batch"},
-    "aio": {"errors", "values", "flow", "observe", "batch", "drive", "models"},
+    "aio": {"errors", "values", "engine", "flow", "observe", "batch", "drive", "models"},
     "draw": {"flow"},
     "statefile": {"errors"},
     "target": {"errors", "engine", "flow"},
@@ -64,7 +64,8 @@ ALLOWED: dict[str, set[str]] = {
 # Within the engine: leaves first; each file may import those before it, and its own line.
 ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("role", "orders", "launch", "blackbox", "oom"),
-    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "twin_words", "postmortem"),
+    ("packets", "pace", "poller", "sizing", "turn", "payload", "ranges", "exclusive", "stopwatch", "twin_words"),
+    ("postmortem",),
     ("segments", "failures", "dispatch", "twin_ledger", "twin_columns", "twin_fetch", "twin_stack"),
     ("shm", "grains", "lens"),
     ("twin",),

@@ -45,6 +45,7 @@ PEERS: dict[str, Listing] = {
     "pocketflex-inside": Listing("pocketflex isolate=False", "own", "inside"),
     "pocketflex-array": Listing('pocketflex output="array"', "own", "in_array"),
     "pocketflex-64": Listing("pocketflex max_workers=64", "own", "crowded"),
+    "by-hand": Listing("two processes by hand", "by_hand", "ByHand"),
     "threads": Listing("threads", "plain", "Threads"),
     "pool": Listing("multiprocessing.Pool", "stdlib", "Pool"),
     "executor": Listing("ProcessPoolExecutor", "stdlib", "Executor"),
@@ -55,6 +56,7 @@ PEERS: dict[str, Listing] = {
     "ray": Listing("Ray", "clusters", "Ray", "ray", "ray"),
     "dask": Listing("Dask", "clusters", "Dask", "distributed", "distributed"),
     "pocketflex-async": Listing("pocketflex async", "event_loop", "PocketflexAsync"),
+    "awaiting": Listing("await in a loop", "event_loop", "Awaiting"),
     "gather": Listing("asyncio.gather", "event_loop", "Gather"),
     "group": Listing("TaskGroup + Semaphore", "event_loop", "Group"),
     "pocketflow": Listing("PocketFlow", "event_loop", "PocketFlow", "pocketflow", "pocketflow"),
@@ -64,7 +66,7 @@ POOLS = ("pool", "executor", "joblib", "mpire", "pebble", "pathos")
 CLUSTERS = ("ray", "dask")
 PROCESSES = (*POOLS, *CLUSTERS)
 LOOPS = ("gather", "group", "pocketflow", "aiometer")
-ALWAYS = ("serial", *(name for name in PEERS if name.startswith("pocketflex")))
+ALWAYS = ("serial", "by-hand", "awaiting", *(name for name in PEERS if name.startswith("pocketflex")))
 
 
 def make_peer(name: str) -> Peer:

@@ -40,6 +40,14 @@ class AsyncPeer(Peer):
         return self._runner.run(coroutine)
 
 
+class Awaiting(AsyncPeer):
+    """A list comprehension that awaits: what the interpreter takes for it. Nothing runs at the same time."""
+
+    async def run(self, function: AsyncFunction, items: Items, limit: int) -> Results:
+        """One after the other."""
+        return [await function(item) for item in items]
+
+
 class Gather(AsyncPeer):
     """`asyncio.gather`, all items at once."""
 

@@ -39,7 +39,7 @@ class ClaimRun:
         self._span: Span = claim.entry.span(claim.first, claim.grains)
         self._telling = Telling(desk, task, claim, reader)
         self._returns = self._telling.returns
-        self._begun = monotonic()
+        self._watch = desk.stopwatch()
         self._is_over = False  # whether the rest of the claim is not to be run here
         self.is_held = False  # whether the parent has been told that the user's code still refers to the block
         self._next = self._span.start  # index of the first item that has not been run
@@ -57,7 +57,7 @@ class ClaimRun:
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
         self.is_held = self._telling.flush(is_last=True)
         if self._next > self._span.start:
-            self._task.pace.measure(self._next - self._span.start, monotonic() - self._begun)
+            self._task.pace.measure(self._next - self._span.start, self._watch.seconds())
         if self._next < self._span.stop:
             self._hand_back(is_unreadable)
 
@@ -120,7 +120,7 @@ class ClaimRun:
 
     def _run_watched(self, items: Iterator[Any], stop: int) -> None:
         """Run calls that need more than that: unpickling, attempts, a timeout."""
-        stride, looked = 1, self._begun
+        stride, looked = 1, monotonic()
         while self._next < stop:
             end = min(self._next + stride, stop)
             while self._next < end:
@@ -175,8 +175,11 @@ class ClaimRun:
         """Tell what there is to tell; False if the rest of the claim is not to be run here."""
         now = monotonic()
         self._telling.tell_due(now)
-        is_late = now - self._begun >= BUDGET and not self._task.is_fixed
+        is_late = not self._task.is_fixed and self._is_late(now)
         return not is_late and self._words[CANCELLED] != self._words[JOB]
+
+    def _is_late(self, now: float) -> bool:
+        return self._watch.wall(now) >= BUDGET and self._watch.seconds() >= BUDGET  # the first look costs nothing
 
     def _hand_back(self, is_unreadable: bool) -> None:
         """Let others run the rest; what cannot be read here, no other worker can read either."""

@@ -23,7 +23,9 @@ from .socket_transport import SocketTransport
 from .spawner import Spawner
 from .transport import Forget
 
-_SPIN = 100_000  # nanoseconds that either side watches the board before it sleeps: what it costs to be woken up
+# Nanoseconds that either side watches the board before it sleeps: what it costs to be woken up, on a virtual machine.
+# To pickle a function by value takes half of it, and a row of such calls must find the workers awake.
+_SPIN = 250_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from . import native
 from .board import ASLEEP, HEAD, NEWS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
 from .records import Record
 from .speech import Speech
+from .stopwatch import Stopwatch
 from .transport import Message, Ring, Transport
 from .voice import Voice
 
@@ -54,6 +55,10 @@ class Desk:
         native.store(self.words, REST, -self.rests)
         self.sleep(lambda: self.words[HEAD] - native.load(self.words, TAIL) < 62)
         native.store(self.words, REST, 0)
+
+    def stopwatch(self) -> Stopwatch:
+        """Measure from now on how long work takes."""
+        return Stopwatch(is_crowded=not native.load(self._parent, SPIN))
 
     def watch(self) -> None:
         """Watch for something in the post, for as long as the parent allows it."""

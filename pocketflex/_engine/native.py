@@ -26,6 +26,7 @@ __all__ = [
     "LEDGER_WORDS",
     "admit",
     "alike",
+    "await_each",
     "call_each",
     "claim",
     "decode",
@@ -47,6 +48,7 @@ IS_NATIVE: bool = _core.__name__ == "pocketflex._native"
 LEDGER_WORDS = _core.LEDGER_WORDS
 admit = _core.admit
 alike = _core.alike
+await_each = _core.await_each
 call_each = _core.call_each
 claim = _core.claim
 decode = _core.decode

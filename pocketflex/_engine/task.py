@@ -10,6 +10,7 @@ from .items import ItemReader
 from .ledger import Entry, Ledger
 from .pace import Pace
 from .records import Record
+from .stopwatch import Stopwatch
 from .transport import Transport
 
 
@@ -22,6 +23,9 @@ class Office(Protocol):
 
     def tell(self, record: Record) -> None:
         """Tell the parent."""
+
+    def stopwatch(self) -> Stopwatch:
+        """Measure from now on how long work takes."""
 
 
 class Task:

@@ -33,6 +33,7 @@ class Telling:
         self.returns = Returns(desk.transport.arena, self)
         self._sent = claim.span.start  # index of the first item that has not been told
         self._told_at = monotonic()
+        self._watch = desk.stopwatch()  # since then
         self._pid = os.getpid()
 
     # --- kept -----------------------------------------------------------------------------------
@@ -73,14 +74,19 @@ class Telling:
         """Between two items: tell the outcomes so far if it is time, or they are many."""
         self._end_if_forked()
         is_full = len(self.returns.results) >= _PACK and not self.returns.pack()
-        if is_full or now - self._told_at >= _FLUSH or self.are_many():
+        if is_full or self._is_due(now) or self.are_many():
             self.flush(is_last=False)
+
+    def _is_due(self, now: float) -> bool:
+        if now - self._told_at >= _FLUSH:
+            self._told_at = now - self._watch.seconds()  # later, by as long as this process has waited for a CPU
+        return now - self._told_at >= _FLUSH
 
     def flush(self, *, is_last: bool) -> bool:
         """Tell the outcomes so far; returns whether, at the end, the user's code still refers to the block."""
         self._end_if_forked()
-        now, items = monotonic(), len(self.returns)
-        each = int((now - self._told_at) * 1e9 / items) if items else 0
+        items = len(self.returns)
+        each = int(self._watch.seconds() * 1e9 / items) if items else 0
         blocks = list(self.returns.take())
         is_held = is_last and self._reader.is_held()
         words, arena = self._desk.words, self._desk.transport.arena
@@ -97,7 +103,7 @@ class Telling:
             self._sent += block.length
         if is_held and not blocks:
             self._desk.tell(Record(Told.OUTCOMES, self._task.job, self._block, self._sent, is_held=1))
-        self._told_at = monotonic()
+        self._told_at, self._watch = monotonic(), self._desk.stopwatch()
         return is_held
 
     def _end_if_forked(self) -> None:

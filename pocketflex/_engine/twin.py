@@ -1,13 +1,13 @@
 """The native core in Python: the same functions, the same memory, the same answers, slower.
 
-The loop over a claim's items is here; words, the ledger and columns have files of their own. native/README.md
+The loops over items are here; words, the ledger and columns have files of their own. native/README.md
 has the formats.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "LEDGER_WORDS",
     "admit",
     "alike",
+    "await_each",
     "call_each",
     "claim",
     "decode",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _JOB, _INDEX, _CANCELLED = 0, 1, 4  # of a worker's slot
+_END = object()
 
 
 def call_each(
@@ -107,3 +109,28 @@ def _pack(
         return kind, nbytes, len(made)
     results[:0] = made
     return 0, 0, 0
+
+
+def await_each(
+    function: Callable[[Any], Any], items: Iterator[Any], results: list[Any], until: int, state: WriteableBuffer, /
+) -> tuple[Any, Any] | bool:
+    """Run coroutines until one suspends, (coroutine, yielded), the time is over, True, or the items, False."""
+    if type(results) is not list:
+        raise TypeError("results must be a list, and no subclass")
+    if not hasattr(type(items), "__next__"):
+        raise TypeError("items must be an iterator")
+    until = int64(until)
+    with open_words(state, 1) as index:
+        while True:
+            index[0] = -1
+            if (item := next(items, _END)) is _END:
+                return False
+            index[0] = len(results)
+            results.append(None)
+            coroutine = function(item)
+            try:
+                return coroutine, coroutine.send(None)
+            except StopIteration as ended:  # never the coroutine's own: the interpreter makes a RuntimeError of that
+                results[index[0]] = ended.value
+            if monotonic_ns() > until:
+                return True

@@ -16,11 +16,14 @@ index are cancelled. No task outlives the batch, whichever way it ends.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, cast
 
+from .._engine import native
 from ..assembly import Assembly
 from ..batch import known_length
 from ..errors import ItemTimeoutError
@@ -31,7 +34,7 @@ from ..outcome import Failure, OnError, Outcome, Outcomes, Value, settle
 from ..retry import begin_attempt
 from ..walk import AsyncCall
 from .feed import END, NOWHERE, Feed, Pace, Tally
-from .tasks import attempt_item, end_all
+from .tasks import attempt_item, end_all, go_on, is_coroutine_function
 
 _MOST_UNSEEN = 16  # items between two looks at the clock ...
 _QUICK = 0.0001  # ... where those before took less than so many seconds: one that suspends is looked at each time
@@ -81,27 +84,42 @@ class AsyncBatch:
         self._options = options
         self._tally = tally
         self._runners: list[Runner] = []
+        self._tasks: list[asyncio.Task[None]] = []  # of the runners
+        self._most = 0  # runners
+        self._context = copy_context()  # of the caller, and not of an item that has changed its own
         self.pace = Pace()
         self.results: list[Any] = []
         self.failures: list[Failure] = []
 
     async def run(self, concurrency: int) -> None:
         """Run all items; returns or raises once no runner is left."""
-        self._runners = [Runner() for _ in range(concurrency)]
-        tasks = [asyncio.create_task(self._serve(runner)) for runner in self._runners]
-        for runner, task in zip(self._runners, tasks, strict=True):
-            runner.task = task
-        await end_all(tasks, lambda: self._stop(-1))
-        if not self.pace.is_stopped and any(task.cancelled() for task in tasks):
+        self._most = concurrency
+        self._hire(1 if self._is_bare and is_coroutine_function(self._call.function) else concurrency)
+        await end_all(self._tasks, lambda: self._stop(-1))
+        if not self.pace.is_stopped and any(task.cancelled() for task in self._tasks):
             raise asyncio.CancelledError  # someone cancelled a runner itself: items may be missing
         self._tally.show(len(self.results))
 
+    @property
+    def _is_bare(self) -> bool:
+        """Whether an item is one bare call."""
+        return self._call.is_plain and self._options.timeout is None and self._feed.iterator is not None
+
+    def _hire_soon(self) -> None:
+        """Two runners for each that waits: with an eager task factory they must not begin within this one's step."""
+        asyncio.get_running_loop().call_soon(self._hire, 2, context=self._context)
+
+    def _hire(self, count: int) -> None:
+        for _ in range(0 if self.pace.is_stopped else min(count, self._most - len(self._runners))):
+            self._runners.append(runner := Runner())
+            runner.task = asyncio.create_task(self._serve(runner))
+            self._tasks.append(runner.task)
+
     async def _serve(self, me: Runner) -> None:
         begin_attempt(0)
-        is_bare = self._call.is_plain and self._options.timeout is None
         try:
-            if is_bare and self._feed.iterator is not None:
-                await self._serve_bare(me, self._feed.iterator)
+            if self._is_bare:
+                await self._serve_bare(me, cast(Iterator[Any], self._feed.iterator))
             else:
                 await self._serve_tried(me)
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -111,7 +129,38 @@ class AsyncBatch:
             self.pace.stop(len(self.results))
 
     async def _serve_bare(self, me: Runner, feed: Iterator[Any]) -> None:
-        """One bare call an item. This loop is what a tiny item costs, so there is no layer in it."""
+        if not is_coroutine_function(self._call.function):
+            await self._walk(me, feed)
+            return
+        while await self._rush(me, feed) and await self._walk(me, feed, may_rush=True):
+            pass
+
+    async def _rush(self, me: Runner, feed: Iterator[Any]) -> bool:
+        """Run items in the native loop; True after the first that suspends, False if there is nothing more to do."""
+        pace, state = self.pace, array("q", (0,))
+        while True:
+            try:
+                ended = native.await_each(self._call.function, feed, self.results, int(pace.deadline * 1e9), state)
+                if isinstance(ended, tuple):
+                    me.index = state[0]
+                    self._hire_soon()  # this one waits, others need not
+                    self.results[me.index] = await go_on(*ended)
+            except BaseException as error:
+                if state[0] < 0:  # of the feed
+                    raise
+                me.index, ended = state[0], True
+                self._raised(me, error)
+            if not ended or (perf_counter() > pace.deadline and not await self._may_go_on(me)):
+                return False
+            if ended is not True:
+                return True
+
+    async def _walk(self, me: Runner, feed: Iterator[Any], *, may_rush: bool = False) -> bool:
+        """Await item after item. This loop is what a short item costs, so there is no layer in it.
+
+        Returns:
+            True once items have proved quick, if `may_rush`; False if there is nothing more to do.
+        """
         function, results, pace = self._call.function, self.results, self.pace
         left = stride = 1  # items until the next look at the clock, which costs half of what a tiny item does
         looked = perf_counter()
@@ -127,9 +176,13 @@ class AsyncBatch:
                 continue
             now = perf_counter()
             if now > pace.deadline and not await self._may_go_on(me):
-                return
-            left = stride = min(2 * stride, _MOST_UNSEEN) if now - looked < _QUICK else 1
+                return False
+            is_quick = now - looked < _QUICK
+            if may_rush and is_quick and stride == _MOST_UNSEEN:
+                return True
+            left = stride = min(2 * stride, _MOST_UNSEEN) if is_quick else 1
             looked = now
+        return False
 
     async def _serve_tried(self, me: Runner) -> None:
         while await self._may_go_on(me):

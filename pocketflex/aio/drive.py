@@ -74,7 +74,7 @@ async def _await_batch(command: ForEach | Runs, setting: Setting) -> Any:
     record = BatchRecord(label_of(command.node), workers=1)
     setting.report.batches.append(record)
     call = AsyncCall(_once(command, setting)) if isinstance(command, Runs) else command.node._call()
-    return await run_items(call, command.items, options, record)
+    return await run_items(replace(call, seed=options.seed), command.items, options, record)
 
 
 def _once(command: Runs, setting: Setting) -> Callable[[Any], Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
+from inspect import CO_COROUTINE
+from types import CoroutineType, FunctionType, coroutine
 from typing import Any
 
 from ..outcome import Failure, Outcome, Value
 from ..retry import begin_attempt
+from ..seeds import begin_own_draws
 from ..walk import AsyncCall
 
 
@@ -22,6 +26,8 @@ async def attempt_item(call: AsyncCall, index: int, item: Any) -> Outcome:
     while True:
         begin_attempt(attempt)
         attempt += 1
+        if call.seed is not None:
+            begin_own_draws(call.seed, index)
         try:
             return Value(await call.function(item))
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -51,6 +57,31 @@ async def _fall_back(call: AsyncCall, index: int, item: Any, error: Exception) -
         raise
     except BaseException as final:
         return Failure(index, final, call.retry.attempts)
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Whether a call is certain to give a coroutine; others may give anything that can be awaited."""
+    function = getattr(function, "__func__", function)
+    return isinstance(function, FunctionType) and bool(function.__code__.co_flags & CO_COROUTINE)
+
+
+@coroutine
+def go_on(started: CoroutineType[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
+    """Await a coroutine that has been started, and has yielded this (PEP 380, what ``yield from`` does)."""
+    while True:
+        try:
+            sent = yield yielded
+        except GeneratorExit:
+            started.close()
+            raise
+        except BaseException as error:
+            step: Callable[[], Any] = partial(started.throw, error)
+        else:
+            step = partial(started.send, sent)
+        try:
+            yielded = step()
+        except StopIteration as ended:
+            return ended.value
 
 
 async def end_all(tasks: Sequence[asyncio.Future[Any]], abandon: Callable[[], object]) -> None:

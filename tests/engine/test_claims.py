@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pocketflex._engine import claims, failures, telling
+from pocketflex._engine import claims, failures, stopwatch, telling
 from pocketflex._engine.blocks import encode_items
 from pocketflex._engine.board import BEGAN, CANCELLED, COUNT, INDEX, JOB, Slot
 from pocketflex._engine.claims import ClaimRun
@@ -25,6 +25,7 @@ from pocketflex._engine.results import ResultReader
 from pocketflex._engine.segments import Region
 from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
+from pocketflex._engine.stopwatch import Stopwatch
 from pocketflex._engine.task import Task
 from pocketflex.retry import Call, Retry, current_attempt
 
@@ -76,6 +77,9 @@ class FakeDesk:
         if os.getpid() != self._pid:
             os._exit(1)  # the child of an item's fork must never come here
         self.told.append(record)
+
+    def stopwatch(self) -> Stopwatch:
+        return Stopwatch(is_crowded=False)
 
     def task(self, call: Call, timeout: float | None = None, is_fixed: bool = False) -> Task:
         return Task(JOB_NUMBER, call, self.ledger, timeout, is_fixed)
@@ -168,6 +172,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(claims, "monotonic", clock)
     monkeypatch.setattr(telling, "monotonic", clock)
+    monkeypatch.setattr(stopwatch, "monotonic", clock)
     return clock
 
 
