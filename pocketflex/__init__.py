@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .errors import (
         BackendUnavailableError,
         FlowError,
+        InitializerError,
         ItemTimeoutError,
         OptionError,
         PayloadError,
@@ -55,6 +56,7 @@ __all__ = [
     "Failure",
     "Flow",
     "FlowError",
+    "InitializerError",
     "ItemTimeoutError",
     "Node",
     "OptionError",

@@ -22,7 +22,7 @@ from .observe.progress import Bar, open_bar
 from .observe.report import BatchRecord, Report
 from .options import BatchOptions
 from .outcome import OnError, Outcomes, Settlement
-from .retry import Call
+from .retry import Call, Initializer
 
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 
@@ -41,7 +41,10 @@ class Batch:
         items = check_items(job.items, job.label)
         self._assembly = Assembly(options, job.label, None if job.is_streamed else _fixed_length(items))
         is_array, target = options.output == "array", self._assembly.target
-        call = job.call if options.seed is None else replace(job.call, seed=options.seed)
+        call = job.call
+        if options.seed is not None or options.initializer is not None:
+            before = options.initializer and Initializer(options.initializer, options.initargs)
+            call = replace(call, seed=options.seed, initializer=before)
         self._job = Job(call, items, job.label, job.is_streamed, is_array, target)
         self._options = options
         self._run: Run = find_executor(options.executor).start(self._job, options)

@@ -56,11 +56,11 @@ class Setting:
 
     def batch(self, command: ForEach | Runs) -> Batch:
         """Begin the batch of a sync node."""
-        options = BatchOptions.resolve(self.given, command.node)
-        node = command.node
-        if self.is_spread(command):
+        node, is_spread = command.node, self.is_spread(command)
+        if is_spread:
             node = node._detached()  # what follows in the flow is not for a worker to carry
-        else:
+        options = BatchOptions.resolve(self.given, node)  # an initializer may be a method, of that same node
+        if not is_spread:
             options = replace(options, executor="serial")
         call = Call(FlowRun(node, command.state)) if isinstance(command, Runs) else node._call()
         return Batch(Job(call, command.items, label_of(node)), options, self.report)
@@ -124,6 +124,8 @@ class FlowRun:
     def __call__(self, params: Any) -> Any:
         """Run the flow with a copy of `shared`; the result is that of the last node visited."""
         given = {**self.state.given, "progress": False}  # the runs are what the caller's bar counts
+        for name in ("initializer", "initargs"):  # has been called here for the runs
+            given.pop(name, None)
         if given.get("seed") is not None:
             given["seed"] = item_seed()  # or the items of all runs had the same numbers
         state = replace(self.state, shared=dict(self.state.shared), given=given)

@@ -6,7 +6,7 @@ made, which is before anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -42,6 +42,9 @@ class BatchOptions:
             `item_rng` and `item_seed`, and of `random` and `numpy.random` where items run in processes
             or in the main thread. They are the same with any number of workers, on any executor. None
             leaves them alone.
+        initializer: Called once in every worker process before its first item of the batch, and where
+            items run in this process once in it; None for nothing. What it raises ends the call.
+        initargs: Its arguments, a tuple.
     """
 
     max_workers: int | None = None
@@ -56,6 +59,8 @@ class BatchOptions:
     output: str = "list"
     isolate: bool = True
     seed: int | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
@@ -73,6 +78,12 @@ class BatchOptions:
             self._refuse("output", "'list' or 'array'")
         if self.output == "array" and self.on_error == "collect":
             raise OptionError("output='array' has no place for a failure: use on_error='raise' or 'skip'")
+        if self.initializer is not None and not callable(self.initializer):
+            self._refuse("initializer", "a function, or None")
+        if not isinstance(self.initargs, tuple):
+            self._refuse("initargs", "a tuple, such as (1,)")
+        if self.initargs and self.initializer is None:
+            self._refuse("initargs", "left away where there is no initializer")
         if not isinstance(self.executor, str) and not callable(getattr(self.executor, "start", None)):
             self._refuse("executor", "'processes', 'serial', 'threads' or an object with a `start` method")
 

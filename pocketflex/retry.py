@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from time import monotonic, sleep  # `wait` is a pause that the user asked for; nothing else here sleeps
 from typing import Any
 
-from .errors import ItemTimeoutError, OptionError
-from .outcome import Failure, Outcome, Outcomes, Value
+from .errors import InitializerError, ItemTimeoutError, OptionError
+from .outcome import Failure, Outcome, Outcomes, Value, describe
 from .seeds import begin_draws, drawing
 
 _attempt: ContextVar[int] = ContextVar("pocketflex_attempt", default=0)
@@ -52,6 +52,27 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Initializer:
+    """What is called in a process before its first item of a job."""
+
+    function: Callable[..., object]
+    args: tuple[Any, ...] = ()
+
+    def run(self, label: str) -> None:
+        """Call it here.
+
+        Raises:
+            InitializerError: It raised an exception; KeyboardInterrupt passes through.
+        """
+        try:
+            self.function(*self.args)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise InitializerError(f"{label}: its initializer failed: {describe(error)}") from error
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What is done with an item: a function, how often to try it, and what to do when it fails.
 
@@ -65,6 +86,7 @@ class Call:
             a chunk of one, so that only the guilty ones fail.
         seed: What the random numbers of items follow from (seeds.py), None where they are their own affair.
             Each attempt begins with the same; a chunk has those of its first item.
+        initializer: What is called before, once in each process that runs items.
     """
 
     function: Callable[[Any], Any]
@@ -72,15 +94,26 @@ class Call:
     fallback: Callable[[Any, Exception], Any] | None = None
     chunk: Callable[[Any], Any] | None = None
     seed: int | None = None
+    initializer: Initializer | None = None
 
     def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
-        more = () if self.is_plain else (self.retry, self.fallback, self.chunk, self.seed)
+        is_short = self.is_plain and self.initializer is None
+        more = () if is_short else (self.retry, self.fallback, self.chunk, self.seed, self.initializer)
         return Call, (self.function, *more)
 
     @property
     def is_plain(self) -> bool:
         """Whether an item is one bare call of `function`: no retry, fallback, chunk or seed."""
         return self.retry.attempts == 1 and self.fallback is None and self.chunk is None and self.seed is None
+
+    def initialize(self, label: str) -> None:
+        """Get this process ready to run items.
+
+        Raises:
+            InitializerError: The user's initializer raised an exception.
+        """
+        if self.initializer is not None:
+            self.initializer.run(label)
 
     def run(self, index: int, item: Any, timeout: float | None = None) -> Outcome:
         """Try one item and return its outcome; only KeyboardInterrupt passes through.

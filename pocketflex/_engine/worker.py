@@ -175,12 +175,16 @@ class Worker:
             self._desk.dropped.append(message.job)
             return
         self._box.arm()
+        is_loaded = False
         try:
             call = self._loader.load(terms)
+            is_loaded = True
+            if call.initializer is not None:
+                call.initializer.function(*call.initializer.args)
         except BaseException as error:
             self._failed.append((message.job, ledger))
             self._desk.speech.flush()
-            self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
+            self._transport.send(LoadFailed(message.job, failures.dump_error(error), is_loaded))
             return
         self._has_worked, has_buffers = True, terms.call.buffers is not None
         self._tasks.append(Task(message.job, call, ledger, terms.timeout, terms.is_fixed, has_buffers))

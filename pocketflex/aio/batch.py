@@ -31,7 +31,7 @@ from ..observe.progress import open_bar
 from ..observe.report import BatchRecord
 from ..options import BatchOptions
 from ..outcome import Failure, OnError, Outcome, Outcomes, Value, settle
-from ..retry import begin_attempt
+from ..retry import Initializer, begin_attempt
 from ..walk import AsyncCall
 from .feed import END, NOWHERE, Feed, Pace, Tally
 from .tasks import attempt_item, end_all, go_on, is_coroutine_function
@@ -49,6 +49,8 @@ async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: 
         options: `max_concurrency`, `on_error`, `timeout` and `progress` apply.
         record: Names the work in messages, and is filled in.
     """
+    if options.initializer is not None:
+        Initializer(options.initializer, options.initargs).run(record.label)
     feed, length, begun = Feed(items, record.label), known_length(items), perf_counter()
     bar = open_bar(options.progress, record.label, length)
     batch = AsyncBatch(call, feed, options, Tally(bar))

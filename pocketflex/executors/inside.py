@@ -144,6 +144,7 @@ class AloneRun:
     workers = 1
 
     def __init__(self, job: Job, options: BatchOptions) -> None:
+        self._job = job
         self._source = Source(job.items)
         self._runner = Runner(job.call, options)
         self._is_patient = not (job.is_streamed or options.progress)  # whether one run of outcomes will do
@@ -153,6 +154,7 @@ class AloneRun:
         self._runner.cancel()
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
+        self._job.call.initialize(self._job.label)
         start, source = 0, self._source
         results: list[Any] = []
         failures: list[Failure] = []

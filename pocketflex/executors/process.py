@@ -103,6 +103,8 @@ class ProcessRun:
             self._owner.cancel()
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
+        if self._runner is not None:
+            self._job.call.initialize(self._job.label)
         pool = shared_pool()
         here, label = surroundings(self.workers), self._job.label
         job = pool.open(self._limits, here, self._pickled, self._options.timeout, label)

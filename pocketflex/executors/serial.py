@@ -37,7 +37,8 @@ class SerialRun:
         self._cancelled = True
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
-        return self._chunks() if self._job.call.chunk else self._items()
+        self._job.call.initialize(self._job.label)
+        yield from self._chunks() if self._job.call.chunk else self._items()
 
     def _items(self) -> Generator[Outcomes, None, None]:
         call, timeout = self._job.call, self._options.timeout

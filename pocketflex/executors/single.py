@@ -23,7 +23,7 @@ from .owner import crash, read_list, unsendable
 
 
 def is_single(job: Job, options: BatchOptions) -> bool:
-    """Whether a job has one item, which may take any time and does not come as an array or a chunk."""
+    """Whether a job has one item, which may take any time, needs no initializer, and is no array or chunk."""
     items: Any = job.items
     return (
         type(items) in (list, tuple, range)
@@ -31,6 +31,7 @@ def is_single(job: Job, options: BatchOptions) -> bool:
         and not is_array(items[0])
         and options.timeout is None
         and job.call.chunk is None
+        and job.call.initializer is None
     )
 
 

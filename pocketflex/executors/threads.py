@@ -42,6 +42,7 @@ class ThreadsRun:
         self._cancelled = True
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
+        self._job.call.initialize(self._job.label)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="pocketflex") as pool:
             try:
                 yield from self._drive(pool)
