@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import WorkerDiedError
 from .crew import Crew
 from .hatch import Hatch
+from .hearing import Work
 from .intake import Intake
 from .job import Arrived, PoolJob
 from .member import Member
@@ -63,7 +64,7 @@ class Errand:
         surroundings: Where the caller stands, from `standpoint.surroundings`.
         call: The pickle of what is called.
         item: The item: alone in a list if it is of a type that columns have, or its pickle.
-        label: Names the work.
+        work: What it is called.
         is_cancelled: Whether its owner is to give it up.
         number: Its number, unique in the pool, once it has begun.
         member: Its worker, None before.
@@ -73,7 +74,7 @@ class Errand:
     surroundings: bytes
     call: bytes
     item: list[Any] | bytes
-    label: str = ""
+    work: Work
     is_cancelled: bool = False
     number: int = 0
     member: Member | None = None
@@ -154,7 +155,7 @@ class Errands:
                     errand.ended.release()
             raise
         finally:
-            self._hearing.labels.pop(errand.number, None)
+            self._hearing.works.pop(errand.number, None)
 
     def cancel(self, errand: Errand) -> None:
         """Make the errand's owner stop waiting. Safe from any thread."""
@@ -174,7 +175,7 @@ class Errands:
             with suppress(Disconnected):  # its end is about to be reported
                 member.transport.introduce(parcel.region.segment)
             errand.number, errand.member = next(self._numbers), member
-            self._hearing.labels[errand.number] = errand.label
+            self._hearing.works[errand.number] = errand.work
             here = parcel.number, parcel.region.segment, parcel.region.offset, parcel.nbytes
             if not member.hatch.ask(errand.number, here, errand.call, errand.item):
                 return False

@@ -18,7 +18,8 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 from . import payload
 from .member import Member
@@ -26,12 +27,31 @@ from .transport import Said
 from .voice import Kind
 
 
+class Work(NamedTuple):
+    """What a job or an errand is called by whoever listens.
+
+    Attributes:
+        label: Names it.
+        index_of: From the number of an item here to its index in the input, where these are not the same.
+    """
+
+    label: str
+    index_of: Callable[[int], int] = int
+
+    def item(self, number: int) -> int | None:
+        """The index of an item; None where nothing was being run, or it is not known any more."""
+        try:
+            return self.index_of(number) if number >= 0 else None
+        except LookupError:
+            return None
+
+
 class Hearing:
-    """What has been said and not been heard; `labels` names the work of jobs and errands, by number."""
+    """What has been said and not been heard; `works` has whose it is, by number of job or errand."""
 
     def __init__(self) -> None:
-        self.labels: dict[int, str] = {}
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self.works: dict[int, Work] = {}
+        self._waiting: deque[tuple[Work, bytes]] = deque()
         self._lock = threading.RLock()  # reentrant: a handler may use the pool, and is then refused
         self._is_busy = False
         self._registries: dict[str, dict[Any, Any]] = {}  # by file: of warnings from modules that are not loaded here
@@ -41,7 +61,7 @@ class Hearing:
         member.heard += 1
         member.pieces.append(said.piece)
         if said.is_last:
-            self._waiting.append((self.labels.get(said.job, ""), b"".join(member.pieces)))
+            self._waiting.append((self.works.get(said.job, Work("")), b"".join(member.pieces)))
             member.pieces.clear()
 
     def heed(self) -> bool:
@@ -52,17 +72,17 @@ class Hearing:
             self._is_busy = True
             try:
                 while self._waiting:
-                    label, data = self._waiting.popleft()
-                    for kind, index, said in pickle.loads(data):
-                        self._repeat(kind, label, index, said)
+                    work, data = self._waiting.popleft()
+                    for kind, number, said in pickle.loads(data):
+                        self._repeat(kind, work, number, said)
             finally:
                 self._is_busy = False
         return True
 
-    def _repeat(self, kind: int, label: str, index: int, said: Any) -> None:
+    def _repeat(self, kind: int, work: Work, number: int, said: Any) -> None:
         try:
             if kind == Kind.LOG:
-                _log(load_record(said, label, index))
+                _log(load_record(said, work, number))
             elif kind == Kind.WARNING:
                 self._warn(*pickle.loads(said))
             elif stream := sys.stdout if kind == Kind.OUT else sys.stderr:
@@ -89,7 +109,7 @@ def _log(record: logging.LogRecord) -> None:
     logging.getLogger(record.name).handle(record)
 
 
-def load_record(data: bytes, label: str, index: int) -> logging.LogRecord:
+def load_record(data: bytes, work: Work, number: int) -> logging.LogRecord:
     """A record of a worker, as one of this process that says what was being run."""
     state, extras = pickle.loads(data)
     for name in extras:
@@ -99,6 +119,6 @@ def load_record(data: bytes, label: str, index: int) -> logging.LogRecord:
         except Exception:
             state[name] = shown
     record = logging.makeLogRecord(state)
-    record.pocketflex_item = index if index >= 0 else None
-    record.pocketflex_node = label
+    record.pocketflex_item = work.item(number)
+    record.pocketflex_node = work.label
     return record

@@ -27,6 +27,7 @@ from .deadlines import Deadlines
 from .delays import Delays
 from .dispatch import Dispatch
 from .errands import Errands
+from .hearing import Work
 from .intake import Intake
 from .job import Lent, PoolJob
 from .launch import Process
@@ -45,12 +46,7 @@ from .turn import Turn
 
 
 class Pool:
-    """Worker processes shared by all jobs of this process.
-
-    Attributes:
-        errands: The calls that need no job.
-        hearing: What items have said, to be heeded before outcomes are passed on.
-    """
+    """Worker processes shared by all jobs; `errands` are calls without a job, `hearing` is what items have said."""
 
     def __init__(self, environ: dict[str, str], process: Process | None) -> None:
         """Take over the spawner's process, if it has been started; workers are started as jobs need them.
@@ -82,7 +78,7 @@ class Pool:
 
     # --- what the owner of a job calls --------------------------------------------------------
 
-    def open(self, limits: Limits, surroundings: bytes, pickled: Pickled, timeout: float | None, label: str) -> PoolJob:
+    def open(self, limits: Limits, surroundings: bytes, pickled: Pickled, timeout: float | None, work: Work) -> PoolJob:
         """Begin a job.
 
         Args:
@@ -90,7 +86,7 @@ class Pool:
             surroundings: Where its caller stands, from `standpoint.surroundings`.
             pickled: Its callable, from `payload.dump_callable`.
             timeout: Seconds that an item may take, None for any time.
-            label: Names the work.
+            work: What it is called.
 
         Raises:
             OSError: There is not enough memory, or no worker can be started.
@@ -105,7 +101,7 @@ class Pool:
                 terms = Terms(self._stock.share(surroundings), call, timeout, limits.chunksize is not None)
                 load, ledger = self._stock.begin(next(self._numbers), terms, limits)
                 job = PoolJob(load.job, limits, terms, ledger, load)
-                self.hearing.labels[job.number] = label
+                self.hearing.works[job.number] = work
                 self._begin(job)
         except BaseException:  # Ctrl-C too, which was held back until here
             if job is not None:
@@ -247,7 +243,7 @@ class Pool:
         if self._jobs.pop(job.number, None) is None:
             return
         self._dispatch.close(job.number)
-        self.hearing.labels.pop(job.number, None)
+        self.hearing.works.pop(job.number, None)
         if not self._is_closed:  # else its memory goes anyway
             job.discard_news()
         self._retired.add(job)

@@ -29,6 +29,7 @@ class Job(NamedTuple):
             the call ends with an exception they are not lost.
         told: Where an executor holds outcomes back until those before them are there, it calls this with
             them at once, from any thread, if it can; None: nobody wants to know.
+        index_of: From the number of an item here to its index in the input, where the job has only some of the items.
         target: A list with room for the entry of each item, which an executor may put there itself.
     """
 
@@ -40,6 +41,7 @@ class Job(NamedTuple):
     target: list[Any] | None = None
     waiting: dict[int, Outcomes] | None = None
     told: Callable[[Outcomes], object] | None = None
+    index_of: Callable[[int], int] = int
 
 
 class Run(Protocol):

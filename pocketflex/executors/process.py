@@ -12,6 +12,7 @@ from collections.abc import Generator
 
 from .._engine import payload
 from .._engine.board import MAX_WORKERS
+from .._engine.hearing import Work
 from .._engine.home import shared_pool
 from .._engine.ranges import Limits
 from .._engine.role import is_worker
@@ -104,8 +105,8 @@ class ProcessRun:
 
     def __iter__(self) -> Generator[Outcomes, None, None]:
         pool = shared_pool()
-        here, label = surroundings(self.workers), self._job.label
-        job = pool.open(self._limits, here, self._pickled, self._options.timeout, label)
+        here, work = surroundings(self.workers), Work(self._job.label, self._job.index_of)
+        job = pool.open(self._limits, here, self._pickled, self._options.timeout, work)
         try:
             inside = Inside(pool.join(job), self._source, self._runner) if self._runner else None
             self._owner = Owner(pool, job, self._source, self._job, inside)

@@ -11,6 +11,7 @@ from .._engine.arrays import is_array
 from .._engine.blocks import COLUMNS, EncodingFailed
 from .._engine.errands import Ended, Errand, Errands, Lost, Returned
 from .._engine.hatch import NBYTES as HATCH_NBYTES
+from .._engine.hearing import Work
 from .._engine.home import shared_pool
 from .._engine.job import Arrived
 from .._engine.results import ResultReader
@@ -86,7 +87,7 @@ class SingleRun:
         item = self._carry() if errands.are_possible and not buffers else None
         if item is None:
             return Lost()
-        errand = Errand(surroundings(self.workers), call, item, self._job.label)
+        errand = Errand(surroundings(self.workers), call, item, Work(self._job.label, self._job.index_of))
         self._errand = errands, errand
         if self._is_cancelled:
             return Lost()

@@ -90,7 +90,8 @@ def _begin(job: Job, options: BatchOptions, executor: Executor, place: Place) ->
     keeper = Keeper(missing, section)
     run = ResumedRun(missing, section, keeper, options.ordered)
     if missing.is_any:
-        inner = job._replace(items=missing.items, is_array=False, target=None, waiting=None, told=keeper.keep)
+        inner = job._replace(items=missing.items, is_array=False, target=None, waiting=None)
+        inner = inner._replace(told=keeper.keep, index_of=missing.index)
         run.inner = executor.start(inner, replace(options, resume=None))
     return run
 

@@ -576,3 +576,21 @@ def test_progress_counts_what_was_resumed(
             pf.parallel_map(square, range(20), executor=executor, resume=path, progress=True)
         assert "20/20" in capsys.readouterr().err
     assert len(calls()) == 20
+
+
+def test_what_items_log_names_them_as_the_input_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where they are no longer the first ones, because a journal has those before."""
+
+    def work(n: int) -> int:
+        if n == 7 and (tmp_path / "fails").exists():
+            raise ValueError(n)
+        logging.getLogger("said").warning("item %d", n)
+        return n
+
+    (tmp_path / "fails").touch()
+    journal = tmp_path / "run.journal"
+    pf.parallel_map(work, range(9), max_workers=2, resume=journal, on_error="collect")
+    (tmp_path / "fails").unlink()
+    caplog.clear()
+    assert pf.parallel_map(work, range(9), max_workers=2, resume=journal) == list(range(9))
+    assert [(record.getMessage(), vars(record)["pocketflex_item"]) for record in caplog.records] == [("item 7", 7)]
