@@ -8,8 +8,8 @@ from typing import Any, Generic, cast
 
 from .batch_node import BatchNode
 from .errors import FlowError
-from .node import E, Node, P, Posted, S, default, is_default, noted
-from .outcome import Value
+from .node import E, Node, P, Posted, S, default, is_default
+from .outcome import Value, noted
 from .retry import policy
 from .walk import AsyncCall, Phase, Walk, label_of, warn_user
 

@@ -37,13 +37,7 @@ from .outcome import RemoteTraceback, render_traceback
 from .statefile import check_writable, read_state, write_state
 from .target import find_flow
 
-_FLAGS = {
-    "max_workers": "--workers",
-    "chunksize": "--chunksize",
-    "timeout": "--timeout",
-    "executor": "--executor",
-    "resume": "--resume",
-}
+_FLAGS = {"max_workers": "--workers"} | {name: f"--{name}" for name in ("chunksize", "timeout", "executor", "resume")}
 _CALL_ERRORS = TargetError, StateFileError, OptionError, FlowError, BackendUnavailableError, JournalError
 _SHOWN = 5  # warnings of the same sort that are worth a line each
 _EPILOG = """\
@@ -197,10 +191,7 @@ _RUN_ARGUMENTS: dict[str, dict[str, Any]] = {
         "unless given",
     },
     "--output": {"metavar": "FILE", "help": "write the final shared state to a JSON file"},
-    "--resume": {
-        "metavar": "FILE",
-        "help": "keep every result of a batch in this journal; the same command then computes only what is missing",
-    },
+    "--resume": {"metavar": "FILE", "help": "keep results of batches in this journal; compute what is missing"},
 }
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "--set": {

@@ -13,7 +13,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .call import Call
-from .outcome import Failure, Outcome, Value, add_note_once
+from .outcome import Failure, Outcome, Value, noted
 from .retry import Retry, current_attempt, policy
 from .walk import Attempt, Phase, State, Walk, label_of, warn_user
 
@@ -245,10 +245,3 @@ def check_target(target: Any) -> None:
         )
     if target is not None and not isinstance(target, BaseNode):
         raise TypeError(f"an edge leads to a node or to None, not to {type(target).__name__} ({target!r:.60})")
-
-
-def noted(outcome: Outcome, note: str) -> Outcome:
-    """`outcome`; if it is a failure, its exception gets `note`."""
-    if isinstance(outcome, Failure):
-        add_note_once(outcome.error, note)
-    return outcome

@@ -182,3 +182,10 @@ def add_note_once(error: BaseException, note: str) -> None:
         raise
     except BaseException:  # the user's own `__notes__` may not be a list, or raise anything
         return
+
+
+def noted(outcome: Outcome, note: str) -> Outcome:
+    """`outcome`; if it is a failure, its exception gets `note`."""
+    if isinstance(outcome, Failure):
+        add_note_once(outcome.error, note)
+    return outcome

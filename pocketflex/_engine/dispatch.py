@@ -214,10 +214,8 @@ class Dispatch:
 
     def _size(self, state: _Job) -> int:
         """Items in the next block: what a worker claims at a time, more where they can be shared out."""
-        if state.limits.chunksize:
-            return state.limits.chunksize
         shares = _SHARES if state.pace.is_known else 1  # the first ones can be claimed item by item
-        return min(shares * state.pace.size(), state.pace.room)
+        return state.limits.chunksize or min(shares * state.pace.size(), state.pace.room)
 
     @staticmethod
     def _grain(state: _Job, size: int) -> int:

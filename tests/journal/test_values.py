@@ -6,7 +6,6 @@ import math
 import struct
 import tracemalloc
 from collections import OrderedDict, namedtuple
-from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -226,8 +225,15 @@ def test_any_bytes_give_a_value_or_an_error_of_ours(data: bytes) -> None:
 
 
 def decode_or_refuse(data: bytes) -> None:
-    with suppress(Malformed):
-        decode(data)
+    """What is read is a value like any other: it can be kept again, and is then the same."""
+    try:
+        value = decode(data)
+    except Malformed:
+        return
+    kept = bytes(encode(value))
+    again = decode(kept)
+    assert type(again) is type(value)
+    assert len(bytes(encode(again))) == len(kept)
 
 
 BOMBS = [
