@@ -183,12 +183,6 @@ class Crew:
             self._members[slot].is_dismissed = True
             self._spawner.kill(slot, wants_stack=condemned is not None)
 
-    def end_overrun(self) -> None:
-        """Kill the workers that have been in an item for so long that messages to them are lost; it runs elsewhere."""
-        for member in self._members.values():
-            if member.transport.is_overrun:
-                self.kill(member.slot)
-
     def forget_gone(self) -> None:
         """Have all workers unmap the shared arrays that have gone."""
         for segment, member in product(self._arena.gone(), self):

@@ -16,7 +16,7 @@ from .packets import Disconnected
 from .ranges import Span, Tried
 from .records import Record, Told
 from .retired import Retired
-from .transport import LoadFailed, Said
+from .transport import Drained, LoadFailed, Said
 
 _MOST_MESSAGES = 256  # that are read at once, of 32 KB at the most: they wait in memory until they are heeded
 
@@ -59,6 +59,8 @@ class Intake:
                     return False
                 if isinstance(message, Said):
                     self.hearing.take(member, message)
+                elif isinstance(message, Drained):
+                    member.pay()
                 elif isinstance(message, LoadFailed) and message.job in self._jobs:
                     self._jobs[message.job].inbox.append(message)
             return True

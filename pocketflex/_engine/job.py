@@ -99,9 +99,8 @@ class PoolJob:
     def call_up(self, arena: Arena, member: Member | None = None) -> None:
         """Tell the workers of the job that have not been told: one that has just told something, or all.
 
-        One that runs an item of another job may not read it for long: it gets a letter, which it finds
-        between two claims, if there is room for one, and no message, as many of them would overrun it. What is
-        large is not kept for it that long.
+        One that runs an item of another job may not read it for long: it is told, and finds it between two
+        claims, if there is room for a letter. What is large is not kept for it that long.
         """
         is_small = self.terms.call.buffers is None
         for untold in list(self.untold):
@@ -115,6 +114,13 @@ class PoolJob:
             shared = [segment for lent in self.blocks.values() for segment in lent.refers_to]
             member.transport.introduce(*arena.segments(), *shared)
             member.send(self.load)
+
+    def show(self, block: Lent) -> None:
+        """Let the workers that have been told map what a block is in; the others get it with what they are told."""
+        for member in self.members.values():
+            if member not in self.untold:
+                with suppress(Disconnected):  # its end is about to be reported
+                    member.transport.introduce(block.region.segment, *block.refers_to)
 
     def ring(self, most: int) -> None:
         """Wake as many resting workers, after a fence."""

@@ -50,8 +50,7 @@ class Member:
     @property
     def is_idle(self) -> bool:
         """Whether it runs nothing, and an item can be handed to it."""
-        is_free = self.words.words[JOB] < 0 and not self.hatch.errand
-        return is_free and not self.is_dismissed and not self.transport.is_overrun
+        return self.words.words[JOB] < 0 and not self.hatch.errand and not self.is_dismissed
 
     def has_news(self) -> bool:
         """Whether it has told something that has not been read."""
@@ -81,6 +80,12 @@ class Member:
             self.rung = words[REST]
             with suppress(Disconnected):  # its end is about to be reported
                 self.transport.send(Ring())
+
+    def pay(self) -> None:
+        """Send it what it is owed."""
+        with suppress(Disconnected):  # its end is about to be reported
+            if self.transport.flush():
+                self.call()
 
     def ring(self) -> bool:
         """Wake it up if it rests and has not been rung yet; says whether it does."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from itertools import count
 
 from ..errors import WorkerDiedError
@@ -32,7 +31,6 @@ from .intake import Intake
 from .job import Lent, PoolJob
 from .launch import Process
 from .ledger import Entry
-from .packets import Disconnected
 from .part import Part
 from .payload import Pickled
 from .poller import Poller
@@ -134,14 +132,11 @@ class Pool:
             if job.number not in self._jobs:  # the pool has been shut down
                 return
             number = self._dispatch.offer(job.number, planned, block.length)
-            job.blocks[number] = Lent(block.region, block.refers_to, block.keeps)
-            for member in job.members.values():
-                with suppress(Disconnected):  # its end is about to be reported
-                    member.transport.introduce(block.region.segment, *block.refers_to)
+            lent = job.blocks[number] = Lent(block.region, block.refers_to, block.keeps)
+            job.show(lent)
             tried = self._dispatch.tried(job.number, planned).pack()
             job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region, tried))
             job.call_up(self.arena)
-            self._crew.end_overrun()
             native.fence()
             job.ring(-(-block.length // grain))
             if job.is_awake():

@@ -126,9 +126,10 @@ class Arena:
         self._seen -= gone
         return gone
 
-    def descriptor(self, segment: int) -> int:
-        """The file descriptor to send to a reader that has not seen this segment."""
-        return (self._segments.get(segment) or self._adopted[segment]).fd
+    def descriptor(self, segment: int) -> int | None:
+        """The file descriptor to send to a reader that has not seen this segment; None once it has gone."""
+        found = self._segments.get(segment) or self._adopted.get(segment)
+        return found.fd if found else None
 
     def free(self, region: Region, *, is_unread: bool = False) -> None:
         """Take a region back.

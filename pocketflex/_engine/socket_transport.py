@@ -3,6 +3,9 @@
 A packet is a pickle of (messages, numbers of new segments); the descriptors of the new segments
 travel with it (SCM_RIGHTS), so a reader has the memory before it learns of a region. A ring is the
 shortest packet there is. Message boundaries are kept by the socket; nothing is ever half read.
+
+The parent never waits for room: what a worker that has been in an item for long cannot take is owed to
+it, in order, until it says that it has read what there was.
 """
 
 from __future__ import annotations
@@ -14,15 +17,17 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice, takewhile
 from typing import Any
 
 from .lens import Lens
 from .packets import receive_packet, send_packet
 from .shm import Arena
-from .transport import Forget, Message, Ring
+from .transport import Drained, Forget, Message, Ring
 
 _RING = b"\0"
 _FEW = 32  # descriptors in one packet, which has room for 64
+_MANY = 8  # packets that a socket has room for at least
 
 
 class SocketTransport:
@@ -36,18 +41,19 @@ class SocketTransport:
         Args:
             connection: This end's socket.
             arena: This side's memory.
-            may_block: Whether to wait for room; else the other side is overrun.
+            may_block: Whether to wait for room; else what has none is owed.
             note: Called when a packet has been sent.
         """
         self._may_block = may_block
         self._note = note
-        self.is_overrun = False  # has not read for so long that a message is lost
         self.arena = arena
         self.lens = Lens()
         self._socket = connection
         self._inbox: deque[Message] = deque()
         self._failure: OSError | None = None  # of mapping what was introduced
-        self._sent: set[int] = set()  # segments that the other side has
+        self._sent: set[int] = set()  # segments that the other side has, or is owed
+        self._owed: deque[Message | int] = deque()  # messages, and segments to introduce
+        self._read = 0  # packets since there were none
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -56,18 +62,39 @@ class SocketTransport:
     def send(self, message: Message) -> None:
         """Send a message."""
         if isinstance(message, Ring):
-            self._send_packet(_RING)
+            self._send_packet(_RING)  # where there is no room, what is there wakes the other side as well
         elif not isinstance(message, Forget):
-            self._send((message,), ())
+            self._owed.append(message)
+            self.flush()
         elif message.segment in self._sent:
             self._sent.remove(message.segment)
-            self._send((message,), ())
+            if message.segment in self._owed:
+                self._owed.remove(message.segment)
+            else:
+                self._owed.append(message)
+            self.flush()
 
     def introduce(self, *segments: int) -> None:
         """Send the descriptors of segments that the other side does not have."""
         fresh = [number for number in segments if number not in self._sent]
-        for at in range(0, len(fresh), _FEW):
-            self._send((), fresh[at : at + _FEW])
+        if fresh:
+            self._sent.update(fresh)
+            self._owed.extend(fresh)
+            self.flush()
+
+    def flush(self) -> bool:
+        """Send what is owed, as far as there is room; whether there was anything."""
+        was_owed = bool(self._owed)
+        while self._owed:
+            messages = [self._owed[0]] if not isinstance(self._owed[0], int) else []
+            fresh = list(takewhile(lambda owed: isinstance(owed, int), islice(self._owed, _FEW)))
+            known = [(number, fd) for number in fresh if (fd := self.arena.descriptor(number)) is not None]
+            packet = pickle.dumps((messages, [number for number, _ in known]), protocol=5)
+            if not self._send_packet(packet, [fd for _, fd in known]):
+                break
+            for _ in messages or fresh:
+                self._owed.popleft()
+        return was_owed
 
     def receive(self, *, block: bool = True) -> Message | None:
         """Read one message; maps what the other side introduces."""
@@ -83,29 +110,38 @@ class SocketTransport:
         return bool(self._inbox) or bool(poll.poll(int(seconds * 1000)))
 
     def memory(self, segment: int) -> Any:
-        """The mapping of the other side's segment; what introduces it may still wait to be received."""
+        """The mapping of the other side's segment; what introduces it may still wait to be received, or to be sent."""
         while not self.lens.knows(segment):
-            if not self._pull(block=False):
+            if self._pull(block=False):
+                continue
+            if self._failure or not self._may_block:
                 raise self._failure or AssertionError(f"segment {segment} was not introduced")
+            self.send(Drained())
+            self._pull(block=True)
         return self.lens.source(segment)
 
     def _pull(self, *, block: bool) -> bool:
         received = receive_packet(self._socket, block=block)
         if received is None:
+            if self._may_block and self._read >= _MANY:
+                self.send(Drained())
+            self._read = 0
             return False
+        self._read += 1
         packet, descriptors = received
         messages, fresh = ([Ring()], ()) if packet == _RING else pickle.loads(packet)
         self._map(fresh, descriptors)
         self._inbox.extend(messages)
         return True
 
-    def _send_packet(self, packet: bytes, descriptors: Sequence[int] = ()) -> None:
+    def _send_packet(self, packet: bytes, descriptors: Sequence[int] = ()) -> bool:
         try:
             send_packet(self._socket, packet, descriptors, block=self._may_block)
         except BlockingIOError:
-            self.is_overrun = True
+            return False
         if self._note is not None:
             self._note()
+        return True
 
     def _map(self, fresh: Sequence[int], descriptors: list[int]) -> None:
         """Map new segments; the kernel gives fewer descriptors than were sent where there is no room for them."""
@@ -124,8 +160,3 @@ class SocketTransport:
     def close(self) -> None:
         """Close the socket; what the other side sent stays readable."""
         self._socket.close()
-
-    def _send(self, messages: Sequence[Message], fresh: Sequence[int]) -> None:
-        packet = pickle.dumps((messages, fresh), protocol=5)
-        self._send_packet(packet, [self.arena.descriptor(number) for number in fresh])
-        self._sent.update(fresh)

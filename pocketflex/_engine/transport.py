@@ -7,6 +7,7 @@
     Ring                 ─────────────────────▶   wake up: there is something to claim, or room for records
                          ◀─────────────────────   Ring: wake up, there are records
                          ◀─────────────────────   Said(job, piece): what items print, log and warn of
+                         ◀─────────────────────   Drained: there is room for what is owed
     Forget(segment)      ─────────────────────▶   unmap a segment that has gone
     (closes its end)     ─────────────────────▶   end
 
@@ -122,6 +123,10 @@ class Said(NamedTuple):
     is_last: bool
 
 
+class Drained(NamedTuple):
+    """Worker to parent: it has read all that there was, which was much, or lacks memory that it was told of."""
+
+
 Filter = tuple[str, Any, tuple[str, str], Any, int]  # of warnings: action, message, category, module, line
 
 
@@ -159,7 +164,7 @@ def environ_now() -> dict[bytes, bytes]:
     return now
 
 
-Message = Load | Forget | Ring | LoadFailed | Said
+Message = Load | Forget | Ring | LoadFailed | Said | Drained
 
 
 class Transport(Protocol):
@@ -170,10 +175,6 @@ class Transport(Protocol):
         """This side's memory."""
 
     @property
-    def is_overrun(self) -> bool:
-        """Whether a message was lost, because the other side has not read for long."""
-
-    @property
     def lens(self) -> Lens:
         """The other side's memory."""
 
@@ -181,7 +182,14 @@ class Transport(Protocol):
         """A descriptor that is readable when a message, or the end, has come."""
 
     def send(self, message: Message) -> None:
-        """Send a message. Blocks, if at all, only the worker's side; the parent's notes that a worker is overrun.
+        """Send a message. Only the worker's side waits for room; what has none on the parent's is sent later, in order.
+
+        Raises:
+            Disconnected: The other side is gone.
+        """
+
+    def flush(self) -> bool:
+        """Send what there was no room for, as far as there is now; whether there was anything.
 
         Raises:
             Disconnected: The other side is gone.
