@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .errors import (
         BackendUnavailableError,
         FlowError,
+        InitializerError,
         ItemTimeoutError,
         JournalError,
         OptionError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .outcome import Failure, Value
     from .parallel import parallel_imap, parallel_map, share, shutdown
     from .retry import Retry
+    from .seeds import item_rng, item_seed
 
 __version__ = "0.1.0"
 
@@ -57,6 +59,7 @@ __all__ = [
     "Failure",
     "Flow",
     "FlowError",
+    "InitializerError",
     "ItemTimeoutError",
     "Journal",
     "JournalError",
@@ -72,6 +75,8 @@ __all__ = [
     "Value",
     "WorkerDiedError",
     "branch",
+    "item_rng",
+    "item_seed",
     "linear",
     "parallel_imap",
     "parallel_map",
@@ -103,6 +108,7 @@ _HOMES = {
     "outcome": ("Failure", "Value"),
     "parallel": ("parallel_imap", "parallel_map", "share", "shutdown"),
     "retry": ("Retry",),
+    "seeds": ("item_rng", "item_seed"),
 }
 
 

@@ -50,7 +50,8 @@ class Batch:
         self._assembly = Assembly(options, job.label, None if job.is_streamed else _fixed_length(items))
         is_array, target = options.output == "array", self._assembly.target
         self._waiting: dict[int, Outcomes] = {}  # what the run has and could not yield
-        self._job = Job(job.call, items, job.label, job.is_streamed, is_array, target, self._waiting)
+        call = job.call if options.seed is None and options.initializer is None else _prepare(job.call, options)
+        self._job = Job(call, items, job.label, job.is_streamed, is_array, target, self._waiting)
         self._options = options
         self._settlement = Settlement(cast(OnError, options.on_error), job.label)
         self._spans: list[tuple[int, int]] | None = None if options.ordered else []
@@ -138,6 +139,12 @@ class Batch:
             record.resumed = self._resumed.resumed if self._resumed else 0
             outcomes.close()
             bar.close()
+
+
+def _prepare(call: Call, options: BatchOptions) -> Call:
+    from .prepared import prepare  # late: nobody else needs it
+
+    return prepare(call, options)
 
 
 def _resume(job: Job, options: BatchOptions, executor: Executor, place: Place | None) -> ResumedRun:

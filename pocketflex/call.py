@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, sleep  # the wait between attempts is a pause that the user asked for
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import ItemTimeoutError
 from .outcome import Failure, Outcome, Outcomes, Value, trace
 from .retry import Retry, begin_attempt, current_attempt
+
+if TYPE_CHECKING:
+    from .prepared import Initializer
 
 
 class Later(NamedTuple):
@@ -60,6 +63,11 @@ class Call:
     def is_plain(self) -> bool:
         """Whether an item is one bare call of `function`: no retry, fallback or chunk."""
         return self.retry.attempts == 1 and self.fallback is None and self.chunk is None
+
+    @property
+    def initializer(self) -> Initializer | None:
+        """What each process that runs items calls before them; of a bare call nothing (prepared.py)."""
+        return None
 
     def run(self, index: int, item: Any, timeout: float | None = None) -> Outcome:
         """Try one item and return its outcome; only KeyboardInterrupt passes through.
@@ -121,7 +129,7 @@ class Call:
         """As `try_on`, for a chunk of one item."""
         return self._try(self._called_alone(one), index, one[0], timeout, before)
 
-    def replay(self, one: Any) -> Any:
+    def replay(self, one: Any, number: int = 0) -> Any:
         """Call the function with the one item of a list, or of rows of an ndarray; nothing is caught."""
         outer = current_attempt()
         begin_attempt(0)

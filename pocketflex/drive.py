@@ -59,11 +59,11 @@ class Setting:
 
     def batch(self, command: ForEach | Runs) -> Batch:
         """Begin the batch of a sync node."""
-        options = BatchOptions.resolve(self.given, command.node)
-        node = command.node
-        if self.is_spread(command):
+        node, is_spread = command.node, self.is_spread(command)
+        if is_spread:
             node = node._detached()  # what follows in the flow is not for a worker to carry
-        else:
+        options = BatchOptions.resolve(self.given, node)  # an initializer may be a method, of that same node
+        if not is_spread:
             options = replace(options, executor="serial")
         call = Call(FlowRun(node, command.state)) if isinstance(command, Runs) else node._call()
         if options.retry is not None and not isinstance(command, Runs):
@@ -135,5 +135,11 @@ class FlowRun:
         """Run the flow with a copy of `shared`; the result is that of the last node visited."""
         # the runs are what the caller's bar counts, and what its journal keeps
         given = {**self.state.given, "progress": False, "resume": None}
+        if given.get("initializer") is not None:
+            given |= {"initializer": None, "initargs": ()}  # it has been called here, for the runs
+        if given.get("seed") is not None:
+            from .seeds import item_seed  # late: nobody else needs it
+
+            given["seed"] = item_seed()  # or the items of all runs had the same numbers
         state = replace(self.state, shared=dict(self.state.shared), given=given)
         return unwrap(drive(self.flow._once(params, state), Setting(Spread.NEVER, given)))

@@ -5,6 +5,7 @@
     ├── UnknownActionError      (LookupError)     post named an action that has no edge
     ├── OptionError             (ValueError)      an option that does not exist, or a wrong value of one
     ├── WorkerDiedError         (BrokenExecutor)  a worker process ended while it ran an item
+    ├── InitializerError        (BrokenExecutor)  `initializer` raised an exception
     ├── ItemTimeoutError        (TimeoutError)    an item ran longer than `timeout`
     ├── PayloadError            (PicklingError)   something could not be carried to or from a worker
     ├── RemoteError             (RuntimeError)    stands in for an exception that cannot be carried
@@ -41,6 +42,10 @@ class OptionError(PocketflexError, ValueError):
 
 class WorkerDiedError(PocketflexError, BrokenExecutor):
     """A worker process ended by a signal or an exit code while it ran an item."""
+
+
+class InitializerError(PocketflexError, BrokenExecutor):
+    """What `initializer` names has raised an exception, which is the `__cause__`; no item can run there."""
 
 
 class ItemTimeoutError(PocketflexError, TimeoutError):

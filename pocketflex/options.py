@@ -7,7 +7,7 @@ made, which is before anything runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -62,6 +62,13 @@ class BatchOptions:
         isolate: True keeps whatever items do in worker processes. False lets this process run items too,
             which is faster where they are tiny; it then counts as one of `max_workers`, and an item that
             ends, blocks or changes its process ends, blocks or changes this one.
+        seed: A whole number from which the random numbers of each item follow, with its index: those of
+            `item_rng` and `item_seed`, and of `random` and `numpy.random` where items run in processes
+            or in the main thread. They are the same with any number of workers, on any executor. None
+            leaves them alone.
+        initializer: Called once in every worker process before its first item of the batch, and where
+            items run in this process once in it; None for nothing. What it raises ends the call.
+        initargs: Its arguments, a tuple.
         resume: Path of a journal, or a `Journal`: every result is kept there, and the same call, after whatever
             has ended it, computes only what is missing.
     """
@@ -78,6 +85,9 @@ class BatchOptions:
     retry: Retry | None = None
     output: str = "list"
     isolate: bool = True
+    seed: int | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
     resume: str | os.PathLike[str] | Journal | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +110,9 @@ class BatchOptions:
             self._refuse("executor", "'processes', 'serial', 'threads' or an object with a `start` method")
         if self.resume is not None and not isinstance(self.resume, Journal):
             Journal(self.resume)
+        if self.seed is not None:
+            self._check_count("seed", 0)
+        self._check_initializer()
 
     @classmethod
     def resolve(cls, given: Mapping[str, Any], node: object | None = None) -> BatchOptions:
@@ -108,10 +121,12 @@ class BatchOptions:
         Raises:
             OptionError: An option does not exist, or has a wrong value; the message names it.
         """
-        if node is None and type(given.get("executor", "")) is str:
+        if node is None and "initializer" not in given and type(given.get("executor", "")) is str:
             return _resolve_call(given)
         check_names(given)
         values = {name: getattr(node, name) for name in OPTION_NAMES if hasattr(node, name)}
+        if "initializer" in given:
+            values.pop("initargs", None)  # they were for another function
         try:
             return cls(**{**values, **given})
         except OptionError as error:
@@ -126,6 +141,17 @@ class BatchOptions:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             optional = ", or None to let pocketflex decide" if name in ("max_workers", "chunksize") else ""
             self._refuse(name, f"a whole number, at least {least}{optional}")
+
+    def _check_initializer(self) -> None:
+        if not isinstance(self.initargs, tuple):
+            self._refuse("initargs", "a tuple, such as (1,)")
+        if self.initializer is None:
+            if self.initargs:
+                self._refuse("initargs", "left away where there is no initializer")
+            return
+        code = getattr(self.initializer, "__code__", None)
+        if not callable(self.initializer) or getattr(code, "co_flags", 0) & _COROUTINE:
+            self._refuse("initializer", "a function that is not async, or None")
 
     def _refuse(self, name: str, wanted: str) -> None:
         raise OptionError(f"{name}={getattr(self, name)!r}: it must be {wanted}")
@@ -142,6 +168,7 @@ def _resolve_call(given: Mapping[str, Any]) -> BatchOptions:
 # a record is frozen, so calls with the same options can share it; typed: True is no number of workers
 _known = lru_cache(64, typed=True)(BatchOptions)
 _FOREVER = 1e9  # seconds, 30 years
+_COROUTINE = 0x80  # CO_COROUTINE of inspect, which is not imported for it
 _OTHER_NAMES = dict.fromkeys(("processes", "n_jobs", "jobs", "workers", "num_workers"), "max_workers")
 OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))
 

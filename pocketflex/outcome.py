@@ -26,15 +26,22 @@ class Value:
 class Replayable(Protocol):
     """What is done with an item, and can be done once more."""
 
-    def replay(self, one: Any, /) -> Any:
-        """Do it, once, with the one item of a list or of rows of an ndarray; nothing is caught."""
+    def replay(self, one: Any, number: int, /) -> Any:
+        """Do it, once, with the one item of a list or of rows of an ndarray, of that number; nothing is caught."""
 
 
 class Origin(NamedTuple):
-    """Where a failure comes from: what was called, and with which item (the only one of a list, or of an ndarray)."""
+    """Where a failure comes from.
+
+    Attributes:
+        call: What was called.
+        one: With which item: the only one of a list, or of an ndarray.
+        number: The item's index where it was called, which numbered its items itself.
+    """
 
     call: Replayable
     one: Any
+    number: int
 
 
 class _Traced:
@@ -92,19 +99,19 @@ class Failure(_Traced):
                 f"item {self.index} is not there any more: a failure has its item only in the process, and the call, "
                 "that it came from, not once it was pickled or made by hand; run the function with the item yourself"
             )
-        return origin.call.replay(origin.one)
+        return origin.call.replay(origin.one, origin.number)
 
 
 def trace(failure: Failure, call: Replayable, one: Any) -> None:
     """Let a failure know where it comes from; to its readers it is frozen."""
-    object.__setattr__(failure, "_origin", Origin(call, one))
+    object.__setattr__(failure, "_origin", Origin(call, one, failure.index))
 
 
 def renumber(failure: Failure, index: int) -> Failure:
     """The same failure as that of another index."""
     moved = replace(failure, index=index)
     if (origin := getattr(failure, "_origin", None)) is not None:
-        trace(moved, *origin)
+        object.__setattr__(moved, "_origin", origin)
     return moved
 
 

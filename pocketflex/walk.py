@@ -41,15 +41,22 @@ class AsyncCall:
     function: Callable[[Any], Awaitable[Any]]
     retry: Retry = field(default_factory=Retry)
     fallback: Callable[[Any, Exception], Awaitable[Any]] | None = None
+    seed: int | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether an item is one bare call of `function`: no retry, no fallback."""
-        return self.retry.attempts == 1 and self.fallback is None
+        """Whether an item is one bare call of `function`: no retry, no fallback, no seed."""
+        return self.retry.attempts == 1 and self.fallback is None and self.seed is None
 
-    def replay(self, one: Any) -> Awaitable[Any]:
+    def replay(self, one: Any, index: int = 0) -> Awaitable[Any]:
         """Call the function with the one item of a list; what it gives is to be awaited."""
-        return self.function(one[0])
+        return self.function(one[0]) if self.seed is None else self._replay_drawing(self.seed, index, one[0])
+
+    async def _replay_drawing(self, seed: int, index: int, item: Any) -> Any:
+        from .seeds import drawing_own  # late: nobody else needs it
+
+        with drawing_own(seed, index):
+            return await self.function(item)
 
 
 @dataclass(frozen=True, slots=True)

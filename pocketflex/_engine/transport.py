@@ -3,7 +3,7 @@
     parent                                        worker
     Load(job)            ─────────────────────▶   unpickle the callable, claim the job's items from now on (a letter
                                                   on the board, board.py; only where it has no room, a message)
-                         ◀─────────────────────   LoadFailed(job)
+                         ◀─────────────────────   LoadFailed(job): no item of it can run here
     Ring                 ─────────────────────▶   wake up: there is something to claim, or room for records
                          ◀─────────────────────   Ring: wake up, there are records
                          ◀─────────────────────   Said(job, piece): what items print, log and warn of
@@ -103,10 +103,11 @@ class Ring(NamedTuple):
 
 
 class LoadFailed(NamedTuple):
-    """Worker to parent: the callable of a job cannot be unpickled here."""
+    """Worker to parent: the callable of a job cannot be unpickled here, or the job's initializer has failed."""
 
     job: int
     error: ErrorRecord
+    is_initializer: bool = False
 
 
 class Said(NamedTuple):

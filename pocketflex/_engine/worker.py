@@ -22,6 +22,7 @@ import gc
 from collections import deque
 from time import monotonic
 
+from ..call import Call
 from . import failures, native
 from .blackbox import BlackBox
 from .board import JOB, LOADING, PACKETS, POSTED, REST, Board
@@ -175,12 +176,16 @@ class Worker:
             self._desk.dropped.append(message.job)
             return
         self._box.arm()
+        call: Call | None = None
         try:
             call = self._loader.load(terms)
+            if call.initializer is not None:
+                call.initializer.function(*call.initializer.args)
+                self._desk.speech.flush()  # there may be no item left for this worker to say it with
         except BaseException as error:
             self._failed.append((message.job, ledger))
             self._desk.speech.flush()
-            self._transport.send(LoadFailed(message.job, failures.dump_error(error)))
+            self._transport.send(LoadFailed(message.job, failures.dump_error(error), call is not None))
             return
         self._has_worked, has_buffers = True, terms.call.buffers is not None
         self._tasks.append(Task(message.job, call, ledger, terms.timeout, terms.is_fixed, has_buffers))

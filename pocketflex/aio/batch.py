@@ -13,6 +13,7 @@ from ..observe.progress import open_bar
 from ..observe.report import BatchRecord
 from ..options import BatchOptions
 from ..outcome import OnError, Outcomes
+from ..prepared import Initializer
 from ..settlement import settle
 from ..walk import AsyncCall
 from .feed import Tally
@@ -29,12 +30,14 @@ async def run_items(call: AsyncCall, items: Any, options: BatchOptions, record: 
     Args:
         call: What is done with each item.
         items: An iterable or an async iterable. It is read on the event loop, as fast as it is needed.
-        options: `max_concurrency`, `on_error`, `timeout`, `progress` and `resume` apply.
+        options: `max_concurrency`, `on_error`, `timeout`, `progress`, `resume` and `initializer` apply.
         record: Names the work in messages, and is filled in.
         place: Has the journals of the call.
     """
     length, begun = known_length(items), perf_counter()
     feed = await open_feed(call, items, options, record.label, place)
+    if options.initializer is not None:
+        feed.initialize(Initializer(options.initializer, options.initargs), record.label)
     bar = open_bar(options.progress, record.label, length)
     batch = AsyncBatch(call, feed, options, Tally(bar))
     try:

@@ -82,6 +82,8 @@ async def _await_batch(command: ForEach | Runs, setting: Setting) -> Any:
     else:
         call = command.node._call()
         call = call if options.retry is None else replace(call, retry=options.retry)
+    if options.seed is not None:
+        call = replace(call, seed=options.seed)
     return await run_items(call, command.items, options, record, setting.place(command))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from time import perf_counter
 from typing import Any, cast
 
 from ..batch import check_items
 from ..observe.progress import Bar
 from ..outcome import Outcome
+from ..prepared import Initializer
 
 END = object()  # what `Feed.take` gives after the last item
 NOWHERE = sys.maxsize  # beyond the index of any item
@@ -28,9 +29,16 @@ class Feed:
         Raises:
             TypeError: They are not iterable; the message has `label`.
         """
-        self._stream = aiter(items) if isinstance(items, AsyncIterable) else None
+        self._stream: AsyncIterator[Any] | None = aiter(items) if isinstance(items, AsyncIterable) else None
         self.iterator: Iterator[Any] | None = None if self._stream else iter(check_items(items, label))
         self._lock = asyncio.Lock()  # an async generator refuses a second `anext` before the first has ended
+
+    def initialize(self, initializer: Initializer, label: str) -> None:
+        """Have this called before the first item that is to be awaited is given away; see `Initializer.before`."""
+        if self.iterator is not None:
+            self.iterator = initializer.before(self.iterator, label)
+        elif self._stream is not None:
+            self._stream = _initialized(initializer, self._stream, label)
 
     async def take(self, results: list[Any]) -> tuple[int, Any]:
         """The next item and its index, for which a place in `results` is made; `END` after the last."""
@@ -47,6 +55,20 @@ class Feed:
         """End an async generator that was not read to its end."""
         close = getattr(self._stream, "aclose", None)
         if close is not None:
+            await close()
+
+
+async def _initialized(initializer: Initializer, stream: AsyncIterator[Any], label: str) -> AsyncGenerator[Any, None]:
+    """`Initializer.before` of a stream; it ends the stream with itself."""
+    is_first = True
+    try:
+        async for item in stream:
+            if is_first:
+                initializer.run(label)
+            is_first = False
+            yield item
+    finally:
+        if (close := getattr(stream, "aclose", None)) is not None:
             await close()
 
 

@@ -5,12 +5,14 @@ Reading the journal and digesting a list of items take place in a thread, so tha
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..batch import check_items
 from ..options import BatchOptions
 from ..outcome import Outcome, Value
+from ..prepared import Initializer
 from .feed import END, Feed
 from .tasks import in_thread
 
@@ -53,21 +55,36 @@ class ResumedFeed(Feed):
         self.section = section
         self._digests = digests
         self._open: dict[int, bytes] = {}  # digests of items under way, by index
+        self._first: Callable[[], None] | None = None  # what is to be called before an item is awaited
+
+    def initialize(self, initializer: Initializer, label: str) -> None:
+        """Have this called before the first item that is not in the journal is given away."""
+        self._first = partial(initializer.run, label)
 
     async def take(self, results: list[Any]) -> tuple[int, Any]:
         """The next item and its index; `KNOWN` for one in the journal."""
-        from ..journal.digests import NBYTES, digest_item
-
         index, item = await super().take(results)
         if item is END:
             return index, item
+        try:
+            return index, self._look_up(index, item, results)
+        except BaseException:
+            del results[index]  # the last: nothing has been awaited since there is a place for it
+            raise
+
+    def _look_up(self, index: int, item: Any, results: list[Any]) -> Any:
+        from ..journal.digests import NBYTES, digest_item
+
         digest = self._digests[index * NBYTES : (index + 1) * NBYTES] if self._digests else digest_item(item)
         if self.section.has(index, digest):
             results[index] = self.section.load(index)
             self.resumed += 1
-            return index, KNOWN
+            return KNOWN
+        if self._first is not None:
+            first, self._first = self._first, None
+            first()
         self._open[index] = digest
-        return index, item
+        return item
 
     async def keep(self, index: int, outcome: Outcome) -> None:
         """An item has ended: its result goes into the journal."""

@@ -166,10 +166,13 @@ class AsyncBatch:
     async def _serve_tried(self, me: Runner) -> None:
         while await self._may_go_on(me):
             index, item = await self._feed.take(self.results)
-            if item is END or self.pace.is_stopped:
+            if item is END:
                 return
             if item is KNOWN:
                 continue
+            if self.pace.is_stopped:
+                self._unwanted.append(index)
+                return
             me.index = index
             try:
                 outcome = await self._try(index, item)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..outcome import Failure, Outcome, Value
 from ..retry import begin_attempt
+from ..seeds import begin_own_draws
 from ..walk import AsyncCall
 
 Pause = Callable[[float], Awaitable[Any]]
@@ -29,6 +30,8 @@ async def attempt_item(call: AsyncCall, index: int, item: Any, pause: Pause = as
     while True:
         begin_attempt(attempts)
         attempts += 1
+        if call.seed is not None:
+            begin_own_draws(call.seed, index)
         try:
             return Value(await call.function(item))
         except (KeyboardInterrupt, asyncio.CancelledError):

@@ -19,7 +19,8 @@ class Job(NamedTuple):
     """One callable and the items it is called with.
 
     Attributes:
-        call: What is done with each item.
+        call: What is done with each item. Where it has an `initializer`, each process that runs items calls it
+            once before them.
         items: Any iterable; an ndarray's items are its rows. Read once, as fast as it is needed.
         label: Names the work in messages, such as ``node Parse``.
         is_streamed: Whether outcomes are consumed as they come, so that only a bounded number of

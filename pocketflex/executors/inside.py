@@ -58,7 +58,7 @@ def start_inside(job: Job, options: BatchOptions, beside: Callable[[Job, BatchOp
     """
     if hands(options, Source(job.items).length) > 1:
         try:
-            return beside(job, options, Runner(job.call, options))
+            return beside(job, options, Runner(job.call, options, job.label))
         except PayloadError as error:
             _warn(error)
     return AloneRun(job, options)
@@ -146,7 +146,7 @@ class AloneRun:
 
     def __init__(self, job: Job, options: BatchOptions) -> None:
         self._source = Source(job.items)
-        self._runner = Runner(job.call, options)
+        self._runner = Runner(job.call, options, job.label)
         self._waiting = job.waiting
         self._is_patient = not (job.is_streamed or options.progress or job.told)  # whether one run of outcomes will do
 

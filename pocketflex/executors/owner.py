@@ -16,7 +16,7 @@ from .._engine.ranges import Span
 from .._engine.results import ResultReader
 from .._engine.source import Source, Taken
 from .._engine.transport import LoadFailed
-from ..errors import ItemTimeoutError, PayloadError, WorkerDiedError
+from ..errors import InitializerError, ItemTimeoutError, PayloadError, WorkerDiedError
 from ..outcome import Failure, Outcomes, describe, trace
 from .base import Job
 from .inside import Inside
@@ -48,6 +48,7 @@ class Owner:
 
         Raises:
             PayloadError: The callable cannot be loaded by a worker.
+            InitializerError: The job's initializer has raised an exception.
             WorkerDiedError: No worker stays alive.
             Exception: What iterating over the input raised, after the outcomes of the items before.
         """
@@ -125,10 +126,8 @@ class Owner:
             self._keep(outcomes)
         elif isinstance(news, Blamed):
             self._keep_failure(self._explain(news))
-        elif isinstance(news, LoadFailed) and self._inside:
-            self._inside.warn(self._cannot_load(news))
         elif isinstance(news, LoadFailed):
-            raise self._cannot_load(news)
+            self._refuse(news)
         else:
             raise news.error
 
@@ -151,11 +150,16 @@ class Owner:
             return Failure(news.index, late, news.attempts, "timeout")
         return crash(news.index, news.attempts, news.death)
 
-    def _cannot_load(self, news: LoadFailed) -> PayloadError:
-        cause = failures.load_error(news.error)
-        error = PayloadError(f"{self._given.label}: its function cannot be loaded in a worker: {describe(cause)}")
+    def _refuse(self, news: LoadFailed) -> None:
+        """No worker can run items; this process can, perhaps."""
+        cause, label = failures.load_error(news.error), self._given.label
+        if news.is_initializer:
+            raise InitializerError(f"{label}: its initializer failed in a worker: {describe(cause)}") from cause
+        error = PayloadError(f"{label}: its function cannot be loaded in a worker: {describe(cause)}")
         error.__cause__ = cause
-        return error
+        if not self._inside:
+            raise error
+        self._inside.warn(error)
 
     def _keep_failure(self, failure: Failure) -> None:
         self._keep(Outcomes(failure.index, [failure], (failure,)))

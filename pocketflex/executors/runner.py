@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from time import monotonic, monotonic_ns, thread_time
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._engine import native
 from .._engine.board import CANCELLED
@@ -17,6 +17,9 @@ from ..call import Call
 from ..options import BatchOptions
 from ..outcome import Failure, Outcomes, Value, trace
 from ..retry import begin_attempt
+
+if TYPE_CHECKING:
+    from ..prepared import Initializer
 
 SLICE = 0.003  # seconds: the workers have three times that to do, and other threads wait no longer for the GIL
 _GROWTH = 32  # a share is at most so much larger than one that was measured
@@ -57,8 +60,10 @@ class Cost:
 class Runner:
     """Runs items here, until so much time has passed."""
 
-    def __init__(self, call: Call, options: BatchOptions) -> None:
+    def __init__(self, call: Call, options: BatchOptions, label: str = "") -> None:
         self._call = call
+        self._label = label
+        self._first = call.initializer  # what is to be called before anything runs, until it has been
         self.chunksize = options.chunksize  # what is taken is then run to its end
         self._words = memoryview(array("q", [1, *[0] * 7]))  # of a worker's slot, for the native loop
         self.cost = Cost()  # of running items
@@ -87,7 +92,12 @@ class Runner:
 
         Returns:
             The failures, and how many seconds that took.
+
+        Raises:
+            InitializerError: What is to be called before the first item raised an exception.
         """
+        if self._first is not None:
+            self._initialize(self._first)
         begun, computed, had = monotonic(), thread_time(), len(results)
         until = _FOREVER if self.chunksize else monotonic_ns() + int(SLICE * 1e9)
         run = self._run_plain if self._call.is_plain else self._run_tried
@@ -101,7 +111,13 @@ class Runner:
 
     def run_one(self, index: int, item: Any) -> Outcomes:
         """Run an item that could not be carried."""
+        if self._first is not None:
+            self._initialize(self._first)
         return Outcomes.gather(index, (_in_item(self._call.run, index, item),))
+
+    def _initialize(self, initializer: Initializer) -> None:
+        self._first = None
+        initializer.run(self._label)
 
     def _run_plain(self, origin: int, taken: Taken, results: list[Any], failures: list[Failure], until: int) -> None:
         """Run bare calls; the loop is native. `origin` is the index of what results[0] is the result of."""

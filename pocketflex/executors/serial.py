@@ -41,19 +41,26 @@ class SerialRun:
 
     def _items(self) -> Generator[Outcomes, None, None]:
         call, timeout = self._job.call, self._options.timeout
-        for index, item in enumerate(self._job.items):
+        first, items = call.initializer, self._job.items
+        for index, item in enumerate(items if first is None else first.before(items, self._job.label)):
             if self._cancelled:
                 return
             yield Outcomes.gather(index, (call.run(index, item, timeout),))
 
     def _chunks(self) -> Generator[Outcomes, None, None]:
         source = Source(self._job.items)
-        for start, chunk in chunks(source, self._options.chunksize or _CHUNK):
+        for start, chunk in initialized_chunks(self._job, source, self._options.chunksize or _CHUNK):
             if self._cancelled:
                 return
             yield self._job.call.run_chunk(start, chunk, self._options.timeout)
         if source.error is not None:
             raise source.error
+
+
+def initialized_chunks(job: Job, source: Source, size: int) -> Iterator[tuple[int, Any]]:
+    """`chunks` of a job's input; before the first of them its initializer is called, if it has one."""
+    first, found = job.call.initializer, chunks(source, size)
+    return found if first is None else first.before(found, job.label)
 
 
 def chunks(source: Source, size: int) -> Iterator[tuple[int, Any]]:

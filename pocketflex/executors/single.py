@@ -24,7 +24,7 @@ from .owner import crash, read_list, unsendable
 
 
 def is_single(job: Job, options: BatchOptions) -> bool:
-    """Whether a job has one item, which may take any time, keeps no worker waiting, and is no array or chunk."""
+    """Whether a job has one item, of any duration, no initializer, no waits, and no array or chunk."""
     items: Any = job.items
     return (
         type(items) in (list, tuple, range)
@@ -33,6 +33,7 @@ def is_single(job: Job, options: BatchOptions) -> bool:
         and options.timeout is None
         and job.call.chunk is None
         and not job.call.retry.waits
+        and options.initializer is None
     )
 
 

@@ -12,7 +12,7 @@ from .._engine.source import Source
 from ..options import BatchOptions
 from ..outcome import Outcomes
 from .base import Job
-from .serial import chunks
+from .serial import initialized_chunks
 
 _AHEAD = 4  # chunks a thread that are queued or undelivered: enough to keep it busy, bounded for generators
 
@@ -59,7 +59,7 @@ class ThreadsRun:
                 self._job.waiting[outcomes.start] = outcomes
 
     def _drive(self, pool: ThreadPoolExecutor, waiting: deque[Future[Outcomes]]) -> Iterator[Outcomes]:
-        for start, chunk in chunks(self._source, self._options.chunksize or 1):
+        for start, chunk in initialized_chunks(self._job, self._source, self._options.chunksize or 1):
             if self._cancelled:
                 return
             waiting.append(pool.submit(copy_context().run, self._run_chunk, start, chunk))

@@ -17,7 +17,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from ..errors import JournalError
-from .code import Parts
+from .code import SEED, Parts
 from .logfile import REMEDY, LogFile
 from .reading import Malformed, decode
 from .values import encode
@@ -142,6 +142,9 @@ class Book:
         said = f"{self.log.path}: "
         if python != _PYTHON:
             raise JournalError(f"{said}it was written under Python {python}, and this is {_PYTHON}: {REMEDY}")
+        seeds = [head.code.get(SEED, b"None").decode(errors="replace") for head in (before, now)]
+        if seeds[0] != seeds[1]:
+            raise JournalError(f"{said}{now.label} had seed={seeds[0]} and has seed={seeds[1]} now: {REMEDY}")
         every = sorted(before.code.keys() | now.code.keys())
         names = [name for name in every if before.code.get(name) != now.code.get(name)]
         if names:

@@ -19,11 +19,12 @@ from typing import Any
 from ..call import Call
 from ..flow import Flow, reachable
 from ..node import BaseNode
-from ..options import OPTION_NAMES
+from ..options import OPTION_NAMES, BatchOptions
 from .digests import digest, name_of
 
 Parts = dict[str, bytes]
 Looked = dict[int, tuple[Any, bytes]]  # by id, with what the id is of
+SEED = "the seed"  # of parts: not a digest, but the number itself, to be shown
 _OWN = __name__.partition(".")[0]
 _ENDS = {"prep", "post", "prep_async", "post_async"}  # they give items and take results: neither changes a result
 _LINKS = {"successors", "error_successors", "start_node", "_connected", "params", "name"}
@@ -56,6 +57,16 @@ def parts_of_flow(flow: Flow[Any], shared: Any) -> Parts:
     for key, value in shared.items() if isinstance(shared, dict) else ():
         reader.add_data(f"shared[{key!r:.60}]", value)
     return reader.parts
+
+
+def parts_of_terms(options: BatchOptions) -> Parts:
+    """The parts that are options, where results may follow from them: the seed, and what is called before the items."""
+    reader = _Reader(_ENDS, {})
+    if options.initializer is not None:
+        reader.add("the initializer", options.initializer)
+        reader.add_data("arguments of the initializer", options.initargs)
+    seed = {} if options.seed is None else {SEED: str(options.seed).encode()}
+    return {**reader.parts, **seed}
 
 
 class _Reader:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from ..prepared import pair, place
 from .digests import digest_item
 from .section import Section
 
@@ -27,6 +28,9 @@ class Missing(Protocol):
     @property
     def items(self) -> Any:
         """The missing items, for an executor."""
+
+    def numbered(self, call: Any) -> tuple[Any, Any]:
+        """`items`, and a call with a seed that gives each of them the random numbers of its index."""
 
     def index(self, position: int) -> int:
         """The index of a missing item."""
@@ -56,6 +60,10 @@ class ListedMissing:
         self.items = select(items, self._indexes) if self.known else items
         self.is_any = bool(self._indexes)
         self._taken = bytearray(len(self._indexes))
+
+    def numbered(self, call: Any) -> tuple[Any, Any]:
+        """The items, and a call that knows their indexes."""
+        return place(call, self._indexes) if self.known else call, self.items
 
     def _digest(self, index: int) -> bytes:
         return self._digests[index * self._width : (index + 1) * self._width]
@@ -140,6 +148,10 @@ class StreamedMissing:
         self._indexes[self._fed], self._digests[self._fed] = index, digest
         self._fed += 1
         return False
+
+    def numbered(self, call: Any) -> tuple[Any, Any]:
+        """The items, each with its index, and a call for such pairs: nobody knows yet which there will be."""
+        return pair(call), ((self._indexes[position], item) for position, item in enumerate(self.items))
 
     @property
     def items(self) -> Iterator[Any]:

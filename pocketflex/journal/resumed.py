@@ -21,7 +21,7 @@ from ..executors.base import Executor, Job, Run
 from ..options import BatchOptions
 from ..outcome import Failure, Outcomes, renumber
 from .book import Head
-from .code import parts_of, parts_of_flow
+from .code import parts_of, parts_of_flow, parts_of_terms
 from .digests import NBYTES, digest_item
 from .missing import ListedMissing, Missing, StreamedMissing
 from .section import Section
@@ -41,10 +41,12 @@ def open_section(call: Any, items: Any, label: str, options: BatchOptions, place
     """
     is_listed = not isinstance(items, Iterator) and hasattr(items, "__len__")
     digests = b"".join(map(digest_item, items)) if is_listed else None
+    code = parts_of_flow(*place.run) if place.run else parts_of(call, place.shelf.looked)
+    code |= parts_of_terms(options)
     head = Head(
         label,
         digest_item(dict(place.params)),
-        parts_of_flow(*place.run) if place.run else parts_of(call, place.shelf.looked),
+        code,
         None if digests is None else len(digests) // NBYTES,
         None if digests is None else sha256(digests).digest(),
     )
@@ -90,7 +92,8 @@ def _begin(job: Job, options: BatchOptions, executor: Executor, place: Place) ->
     keeper = Keeper(missing, section)
     run = ResumedRun(missing, section, keeper, options.ordered)
     if missing.is_any:
-        inner = job._replace(items=missing.items, is_array=False, target=None, waiting=None)
+        call, items = (job.call, missing.items) if options.seed is None else missing.numbered(job.call)
+        inner = job._replace(call=call, items=items, is_array=False, target=None, waiting=None)
         inner = inner._replace(told=keeper.keep, index_of=missing.index)
         run.inner = executor.start(inner, replace(options, resume=None))
     return run
