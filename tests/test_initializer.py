@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
+import threading
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.payload import ship_by_value
+from pocketflex.options import BatchOptions
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it
 
@@ -156,12 +159,112 @@ def test_the_runs_of_a_flow_have_it_called_for_them_once(tmp_path: Path) -> None
     assert noted(path) == [(os.getpid(), "x")]
 
 
+def test_runs_and_their_batches_have_it_called_once_in_a_worker(tmp_path: Path) -> None:
+    class Inner(Work):
+        initializer = staticmethod(fail)  # what the call says wins over it, in the runs too
+
+    class Runs(pf.ParallelBatchFlow):
+        def prep(self, shared: Any) -> Any:
+            return [{"n": n} for n in range(6)]
+
+    path = tmp_path / "calls"
+    pf.run_parallel_batch(Runs(start=Inner()), initializer=note, initargs=(path,), max_workers=2)
+    pids = [pid for pid, _ in noted(path)]
+    assert len(pids) == len(set(pids)) <= 2
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("options", [{}, {"isolate": False}, {"executor": "serial"}, {"executor": "threads"}], ids=str)
+@pytest.mark.parametrize("items", [[], iter([])], ids=["list", "stream"])
+def test_without_items_it_is_not_called(options: dict[str, Any], items: Any) -> None:
+    assert pf.parallel_map(abs, items, initializer=fail, **options) == []
+
+
+def test_without_async_items_it_is_not_called() -> None:
+    class Nothing(WorkAsync):
+        def prep(self, shared: Any) -> Any:
+            return []
+
+    asyncio.run(pf.run_async(Nothing, initializer=fail))
+
+
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_an_async_stream_has_it_called_before_its_first_item_and_is_closed(tmp_path: Path, is_failing: bool) -> None:
+    path, seen = tmp_path / "calls", []
+
+    async def stream() -> Any:
+        try:
+            for item in range(5):
+                yield item
+        finally:
+            seen.append("closed")
+
+    class Streams(WorkAsync):
+        def prep(self, shared: Any) -> Any:
+            return stream()
+
+        async def exec_item_async(self, item: int) -> int:
+            await asyncio.sleep(0)
+            if is_failing and item == 1:
+                raise OSError("item")
+            seen.append(len(noted(path)))
+            return item
+
+    expected: Any = pytest.raises(OSError, match="item") if is_failing else contextlib.nullcontext()
+    with expected:
+        asyncio.run(pf.run_async_parallel_batch(Streams, initializer=note, initargs=(path,)))
+    assert seen.count("closed") == 1
+    assert set(seen) == {"closed", 1}
+    assert len(noted(path)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"isolate": False}, {"executor": "serial"}], ids=str)
+def test_it_may_make_a_call_itself(options: dict[str, Any]) -> None:
+    def begin() -> None:
+        state["sum"] = sum(pf.parallel_map(abs, range(50), max_workers=2))
+
+    found = pf.parallel_map(lambda n: state["sum"] + n, range(40), max_workers=2, initializer=begin, **options)
+    assert found == [1225 + n for n in range(40)]
+
+
+def test_what_it_prints_reaches_the_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pf.parallel_map(abs, range(4), max_workers=1, initializer=print, initargs=("ready",)) == [0, 1, 2, 3]
+    assert capsys.readouterr().out == "ready\n"
+
+
+def test_one_that_cannot_be_pickled_is_named() -> None:
+    lock = threading.Lock()
+    with pytest.raises(pf.PayloadError, match=r"its initializer cannot be sent to a worker process: .*lock"):
+        pf.parallel_map(abs, range(4), initializer=lambda: lock)
+    with pytest.raises(pf.PayloadError, match=r"its function cannot be sent to a worker process: .*lock"):
+        pf.parallel_map(lambda _: lock, range(4), initializer=fail)
+
+
+def test_the_call_wins_over_the_node_and_arguments_belong_to_their_function() -> None:
+    class Own(Work):
+        initializer = staticmethod(fail)
+        initargs = (KeyError,)
+
+    with pytest.raises(pf.InitializerError, match="KeyError"):
+        pf.run_batch(Own)
+    assert BatchOptions.resolve({"initializer": abs}, Own()).initargs == ()
+    pf.run_batch(Own, initializer=list)
+    pf.run_batch(Own, initializer=None)
+
+
+def test_arguments_that_are_equal_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+    for number in (1, True, 1.0):
+        pf.parallel_map(abs, [0], initializer=note, initargs=(tmp_path / "calls", number), executor="serial")
+    assert [word for _, word in noted(tmp_path / "calls")] == ["1", "True", "1.0"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"initializer": 3}, "initializer=3: it must be a function"),
         ({"initializer": fail, "initargs": [1]}, "initargs=.*a tuple"),
         ({"initargs": (1,)}, "initargs=.*left away"),
+        ({"initializer": asyncio.sleep, "initargs": (1,)}, "initializer=.*not async"),
     ],
 )
 def test_what_cannot_be_one_is_refused(options: dict[str, Any], words: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pickle
 import random
+import subprocess
 import sys
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine.payload import ship_by_value
+from pocketflex.call import Call
 from pocketflex.seeds import mix
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it
@@ -183,6 +187,103 @@ def test_each_attempt_begins_with_the_same_numbers() -> None:
     assert pf.run_batch(Tries, seed=SEED)["numbers"] == once
 
 
+@pytest.mark.parametrize("options", [{"max_workers": 2}, {"executor": "serial"}, {"executor": "threads"}], ids=str)
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_an_attempt_after_a_wait_begins_with_the_same_numbers_in_whichever_worker(
+    options: dict[str, Any], is_chunked: bool, tmp_path: Any
+) -> None:
+    class Tries(Draw):
+        retry = pf.Retry(3, wait=0.02)
+
+        def exec_item(self, item: int) -> Any:
+            number = draw(item)
+            with open(tmp_path / f"attempts-{item}", "a") as file:
+                print(os.getpid(), number, file=file)
+            if self.cur_retry < 2:
+                raise ValueError
+            return number
+
+        if is_chunked:
+
+            def exec_chunk(self, items: Any) -> Any:
+                if len(items) > 1:
+                    raise ValueError
+                return [self.exec_item(items[0])]
+
+    assert pf.run_parallel_batch(Tries, seed=SEED, **options)["numbers"] == expected(5)
+    for item, number in enumerate(expected(5)):
+        tries = [line.split(" ", 1)[1] for line in (tmp_path / f"attempts-{item}").read_text().splitlines()]
+        assert set(tries) == {str(number)}
+        assert len(tries) >= 3
+
+
+def test_a_fallback_has_the_numbers_of_its_item() -> None:
+    class Falls(Draw):
+        max_retries = 2
+
+        def exec_item(self, item: int) -> Any:
+            raise ValueError
+
+        def exec_fallback(self, item: int, error: Exception) -> Any:
+            return draw(item)
+
+    for model in (pf.run_batch, pf.run_parallel_batch):
+        assert model(Falls, seed=SEED)["numbers"] == expected(5)
+
+
+@pytest.mark.parametrize("options", [*WAYS, {"executor": "threads", "max_workers": 2}], ids=str)
+def test_a_replay_has_the_numbers_of_its_item(options: dict[str, Any]) -> None:
+    state = random.getstate()
+    failures = pf.parallel_map(draw_and_fail, range(4), seed=SEED, on_error="collect", **options)
+    for failure, number in zip(failures, expected(4), strict=True):
+        assert failure.error.args == (number,)
+        with pytest.raises(ValueError, match=str(number[0])) as caught:
+            failure.replay()
+        assert caught.value.args == (number,)
+    assert random.getstate() == state
+    with pytest.raises(pf.OptionError):
+        pf.item_seed()
+
+
+def draw_and_fail(item: int) -> Any:
+    raise ValueError(draw(item))
+
+
+def test_a_replay_of_an_async_item_has_its_numbers() -> None:
+    class Fails(DrawAsync):
+        async def exec_item_async(self, item: int) -> Any:
+            await asyncio.sleep(0)
+            raise ValueError(draw(item))
+
+    async def replay() -> list[Any]:
+        shared = await pf.run_async_parallel_batch(Fails, seed=SEED, on_error="collect")
+        found = []
+        for failure in shared["numbers"]:
+            try:
+                await failure.replay()
+            except ValueError as error:
+                found.append(error.args[0])
+        with pytest.raises(pf.OptionError):
+            pf.item_seed()
+        return found
+
+    assert asyncio.run(replay()) == expected(5)
+
+
+def test_async_attempts_begin_with_the_same_numbers() -> None:
+    class Tries(DrawAsync):
+        retry = pf.Retry(3, wait=0.001)
+
+        async def exec_item_async(self, item: int) -> Any:
+            number = draw(item)
+            await asyncio.sleep(0)
+            if self.cur_retry < 2:
+                raise ValueError
+            return number
+
+    assert asyncio.run(pf.run_async_parallel_batch(Tries, seed=SEED, timeout=60))["numbers"] == expected(5)
+
+
 def test_an_item_that_is_tried_again_after_a_crash_has_the_same_numbers(tmp_path: Any) -> None:
     def crash_once(item: int) -> Any:
         if item == 1 and not (tmp_path / "there").exists():
@@ -218,6 +319,17 @@ def test_a_batch_within_an_item_leaves_the_items_own_numbers_alone() -> None:
         found = pf.parallel_map(nest, range(3), seed=SEED, **options)  # type: ignore[arg-type]
         assert [tuple(rest) for _, *rest in found] == wanted
         assert [inner for inner, *_ in found] == [pf.parallel_map(draw, range(2), seed=3)] * 3
+
+
+def test_a_call_without_a_seed_is_what_it_was() -> None:
+    for call in (Call(abs), Call(abs, pf.Retry(2)), Call(abs, chunk=list)):
+        assert b"prepared" not in pickle.dumps(call, 5)
+        assert b"seed" not in pickle.dumps(call, 5)
+    code = (
+        "import sys, pocketflex as pf; pf.parallel_map(abs, range(9)); print([n for n in sys.modules if 'seeds' in n])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("function", [pf.item_seed, pf.item_rng])

@@ -196,16 +196,14 @@ def dump_callable(call: Any, label: str) -> Pickled:
     """
     if type(call) is Call and call.is_plain and type(call.function) in _BY_NAME and _is_importable(call.function):
         return pickle.dumps(call, protocol=5), []  # what cloudpickle would write, in a tenth of the time
-    buffers: list[memoryview] = []
-    stream = io.BytesIO()
+    buffers, stream = list[memoryview](), io.BytesIO()
     try:
         _Pickler(stream, protocol=5, buffer_callback=lambda buffer: _set_aside(buffer, buffers)).dump(call)
         return stream.getvalue(), buffers
     except Exception as error:
         raise PayloadError(
-            f"{label}: its function cannot be sent to a worker process: {_blame(call)}"
-            f"{describe(error)}. Create such an object inside the function, or give the class "
-            "__getstate__/__setstate__"
+            f"{label}: its {_guilty(call)} cannot be sent to a worker process: {_blame(call)}{describe(error)}. Create "
+            "such an object inside the function, or give the class __getstate__/__setstate__"
         ) from error
 
 
@@ -217,14 +215,22 @@ def _set_aside(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
     return False
 
 
+def _guilty(call: Any) -> str:
+    is_function = not isinstance(call, Call) or _is_sendable(call.initializer) or not _is_sendable(call.function)
+    return "function" if is_function else "initializer"
+
+
 def _blame(call: Any) -> str:
     owner = getattr(getattr(call, "function", call), "__self__", None)
-    for name, value in getattr(owner, "__dict__", {}).items():
-        try:
-            cloudpickle.dumps(value)
-        except Exception:
-            return f"attribute {name!r} ({type(value).__name__}): "
-    return ""
+    guilty = ((name, value) for name, value in getattr(owner, "__dict__", {}).items() if not _is_sendable(value))
+    return next((f"attribute {name!r} ({type(value).__name__}): " for name, value in guilty), "")
+
+
+def _is_sendable(value: Any) -> bool:
+    with suppress(Exception):
+        cloudpickle.dumps(value)
+        return True
+    return False
 
 
 def ship_by_value(module: ModuleType) -> None:

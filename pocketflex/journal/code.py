@@ -28,28 +28,30 @@ SEED = "the seed"  # of parts: not a digest, but the number itself, to be shown
 _OWN = __name__.partition(".")[0]
 _ENDS = {"prep", "post", "prep_async", "post_async"}  # they give items and take results: neither changes a result
 _LINKS = {"successors", "error_successors", "start_node", "_connected", "params", "name"}
-_TERMS = {"max_retries", "wait", *OPTION_NAMES}  # how items are run, not what they give
+_TERMS = {"max_retries", "wait", *OPTION_NAMES} - {"seed", "initializer", "initargs"}  # not what items give
+_NONE = BatchOptions()
 _DATA = (type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, re.Pattern)
 
 
-def parts_of(call: Any, looked: Looked | None = None) -> Parts:
+def parts_of(call: Any, looked: Looked | None = None, options: BatchOptions = _NONE) -> Parts:
     """The parts of what a batch does with each item: a `Call`, or an `AsyncCall`.
 
     Args:
         call: What is done.
+        options: Those of the batch; its seed, and what is called before the items, may change what these give.
         looked: Lists, dicts and sets that code of this call has been seen to name, with their digests then. What
             items have put into them since, such as into a cache, is no change of the code.
     """
-    reader = _Reader(_ENDS, {} if looked is None else looked)
+    reader = _Reader(_ENDS, {} if looked is None else looked, options)
     for function in (call.function, call.fallback, call.chunk if isinstance(call, Call) else None):
         if function is not None:
             reader.add("the function", function)
     return reader.parts
 
 
-def parts_of_flow(flow: Flow[Any], shared: Any) -> Parts:
+def parts_of_flow(flow: Flow[Any], shared: Any, options: BatchOptions = _NONE) -> Parts:
     """The parts of one run of a flow with `shared`, all phases of its nodes included."""
-    reader = _Reader(set(), {})
+    reader = _Reader(set(), {}, options)
     for number, node in enumerate(reachable(flow)):
         reader.add_object(f"node {number}, {type(node).__name__}", node)
         edges = {action: type(target).__name__ for action, target in node.successors.items()}
@@ -59,22 +61,18 @@ def parts_of_flow(flow: Flow[Any], shared: Any) -> Parts:
     return reader.parts
 
 
-def parts_of_terms(options: BatchOptions) -> Parts:
-    """The parts that are options, where results may follow from them: the seed, and what is called before the items."""
-    reader = _Reader(_ENDS, {})
-    if options.initializer is not None:
-        reader.add("the initializer", options.initializer)
-        reader.add_data("arguments of the initializer", options.initargs)
-    seed = {} if options.seed is None else {SEED: str(options.seed).encode()}
-    return {**reader.parts, **seed}
-
-
 class _Reader:
-    def __init__(self, left_out: set[str], looked: Looked) -> None:
+    def __init__(self, left_out: set[str], looked: Looked, options: BatchOptions) -> None:
         self._looked = looked
         self.parts: Parts = {}
         self._left_out = left_out
         self._seen: dict[int, Any] = {}  # by id; kept alive, or the id could be that of something else
+        self._set = _globals_set_by(options.initializer)
+        if options.seed is not None:
+            self.parts[SEED] = str(options.seed).encode()
+        if options.initializer is not None:
+            self.add("the initializer", options.initializer)
+            self.add_data("arguments of the initializer", options.initargs)
 
     def add(self, name: str, value: Any) -> None:
         """Add a callable, and what it refers to."""
@@ -113,7 +111,7 @@ class _Reader:
             except ValueError:  # a name that is not bound yet
                 continue
         for free in _globals_of(function.__code__):
-            if free in function.__globals__:
+            if free in function.__globals__ and (id(function.__globals__), free) not in self._set:
                 self._add_global(free, function.__globals__[free], function.__module__)
 
     def _add_named(self, name: str, values: Iterable[Any]) -> None:
@@ -204,6 +202,15 @@ def _globals_of(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _globals_of(constant)
+
+
+def _globals_set_by(initializer: Any) -> set[tuple[int, str]]:
+    """What an initializer sets: in this process it has done so once it was called, which is no change of the code."""
+    function = getattr(initializer, "__func__", initializer)
+    if not isinstance(function, FunctionType):
+        return set()
+    stored = (step.argval for step in dis.get_instructions(function.__code__) if step.opname == "STORE_GLOBAL")
+    return {(id(function.__globals__), name) for name in stored}
 
 
 def _is_array(value: Any) -> bool:

@@ -21,7 +21,7 @@ from ..executors.base import Executor, Job, Run
 from ..options import BatchOptions
 from ..outcome import Failure, Outcomes, renumber
 from .book import Head
-from .code import parts_of, parts_of_flow, parts_of_terms
+from .code import parts_of, parts_of_flow
 from .digests import NBYTES, digest_item
 from .missing import ListedMissing, Missing, StreamedMissing
 from .section import Section
@@ -41,12 +41,10 @@ def open_section(call: Any, items: Any, label: str, options: BatchOptions, place
     """
     is_listed = not isinstance(items, Iterator) and hasattr(items, "__len__")
     digests = b"".join(map(digest_item, items)) if is_listed else None
-    code = parts_of_flow(*place.run) if place.run else parts_of(call, place.shelf.looked)
-    code |= parts_of_terms(options)
     head = Head(
         label,
         digest_item(dict(place.params)),
-        code,
+        parts_of_flow(*place.run, options) if place.run else parts_of(call, place.shelf.looked, options),
         None if digests is None else len(digests) // NBYTES,
         None if digests is None else sha256(digests).digest(),
     )
