@@ -45,6 +45,7 @@ def parallel_map(function: Callable[[Item], Any], items: Iterable[Item], **optio
             cause.
         WorkerDiedError: That item ended its worker process.
         ItemTimeoutError: That item took longer than `timeout`.
+        InitializerError: `initializer` raised an exception.
         PayloadError: The function, that item or its result cannot be carried between processes.
         OptionError: An option does not exist or has a wrong value.
 
