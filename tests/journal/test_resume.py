@@ -504,6 +504,21 @@ def test_another_item_of_a_stream_is_refused_when_it_comes(path: Path, calls: An
         list(stream)
 
 
+def test_an_item_of_an_async_stream_that_is_refused_has_not_finished(path: Path, calls: Any) -> None:
+    async def numbers(*listed: int) -> AsyncIterator[int]:
+        for n in listed:
+            yield n
+
+    class Streams(AsyncSquares):
+        async def prep_async(self, shared: Any) -> Any:
+            return numbers(*shared["numbers"])
+
+    asyncio.run(pf.run_async(Streams, {"numbers": [0, 1, 2]}, resume=path))
+    with pytest.raises(pf.JournalError, match="item 1 of") as caught:
+        asyncio.run(pf.run_async(Streams, {"numbers": [0, 7, 2]}, resume=path))
+    assert pf.partial(caught.value) == {0: pf.Value(0)}
+
+
 def test_an_async_batch_refuses_too(path: Path, calls: Any) -> None:
     asyncio.run(pf.run_async(AsyncSquares, {"numbers": [1, 2]}, resume=path))
     calls()

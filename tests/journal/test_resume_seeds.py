@@ -43,7 +43,7 @@ def is_broken() -> bool:
 
 
 def draw(item: Any) -> Any:
-    numbers = pf.item_seed(), float(pf.item_rng().random())
+    numbers = pf.item_seed()  # item_rng would have each worker import numpy, for what follows from the same
     if int(np.max(item)) in (0, 3, 4, 9, 19) and is_broken():
         raise ValueError(f"not now: {numbers}")
     return numbers
