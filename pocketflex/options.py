@@ -54,9 +54,9 @@ class BatchOptions:
         progress: Show a progress bar that counts items; needs tqdm.
         executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
         max_tasks_per_child: Items after which a worker process is replaced by a fresh one; None means never.
-        memory_limit: Bytes of memory of their own that the worker processes of a call may have between them; None means no
-            limit. One that has come to keep more than its part is replaced, and fewer run at a time where items need
-            more while they run.
+        memory_limit: Bytes of memory of their own that the worker processes of a call may have between them; None
+            means no limit. One that has come to keep more than its part is replaced, and fewer run at a time where
+            items need more while they run.
         crash_retries: How often an item is tried again after it has ended its worker process.
         retry: How often an item is tried, after which exceptions, and how long to wait in between: a `Retry`. Given
             with a call it wins over what nodes say, `max_retries` and `wait` included; None leaves it to them.
@@ -93,7 +93,9 @@ class BatchOptions:
             self._refuse("on_error", "one of 'raise', 'collect', 'skip'")
         if self.timeout is not None and not (_is_number(self.timeout) and 0 < self.timeout < _FOREVER):
             self._refuse("timeout", "a number of seconds above 0 (and below a billion), or None for no limit")
-        if self.memory_limit is not None and not (_is_number(self.memory_limit) and 1 <= self.memory_limit < _ALL_BYTES):
+        if self.memory_limit is not None and not (
+            _is_number(self.memory_limit) and 1 <= self.memory_limit < _ALL_BYTES
+        ):
             self._refuse("memory_limit", "a number of bytes, as in memory_limit=4e9 for 4 GB, or None for no limit")
         for name in ("ordered", "progress", "isolate"):
             if not isinstance(getattr(self, name), bool):

@@ -14,7 +14,7 @@ The files in the order of an item's life:
 
     source            the input, read as needed, readable again after a crash
     blocks            items to bytes: a header, a table, and grains that stand alone
-      grains          those that are no columns; arrays knows numpy
+      grains          those that are no columns; arrays and scalars know numpy
       shared          arrays that the user has put in shared memory, whose rows are not copied
       fetching        large items that workers read out of the parent's memory for themselves
     payload           one object to a pickle; the only importer of cloudpickle
@@ -45,6 +45,7 @@ The files in the order of an item's life:
     worker            claims, rests, obeys; loading gives it the callable
       desk            where it tells, and waits
       task            a job as it sees it
+      wear            whether it has run enough
       claims          one claim: runs its items, hands back what takes too long
       telling         what became of its items, kept until it is told
       returns         results to bytes

@@ -4,8 +4,8 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
 64-bit signed integers in the machine's byte order:
 
     word    written by  meaning
-    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts or loads a callable,
-                        -2 where it is about to end, as it has run enough (wear.py)
+    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts or loads a
+                        callable, -2 where it ends, as it has run enough (wear.py)
     1       worker      INDEX: the item that it runs, -1 for none
     2       worker      BEGAN: when that item began, ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
     3       worker      COUNT: how many items run under that index, more than 1 where they run as a chunk

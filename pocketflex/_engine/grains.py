@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from . import payload
 from .failures import FailureRecord
+from .scalars import number_type, pack_numbers
 from .segments import round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
@@ -21,13 +22,14 @@ class Form(IntEnum):
     """How a grain is written, besides the columns of the native core."""
 
     MARSHAL = 16
-    ROWS = 17
-    ARRAYS = 18
-    PICKLED = 19
-    SHARED = 20
-    FETCHED_ROWS = 21
-    FETCHED_ARRAYS = 22
-    FETCHED_BYTES = 23
+    NUMBERS = 17
+    ROWS = 18
+    ARRAYS = 19
+    PICKLED = 20
+    SHARED = 21
+    FETCHED_ROWS = 22
+    FETCHED_ARRAYS = 23
+    FETCHED_BYTES = 24
 
 
 class Grain(NamedTuple):
@@ -68,10 +70,10 @@ class Table:
 
     def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
         """Write all values, or those before one that cannot be pickled, or as many as fit."""
-        scalars = self._marshal()
+        scalars = self._scalars()
         while scalars and scalars.nbytes > 2 * limit and scalars.length > 1:
             self._values = self._values[: scalars.length // 2]
-            scalars = self._marshal()
+            scalars = self._scalars()
         if scalars:
             return scalars, None
         for value in self._values:
@@ -87,7 +89,7 @@ class Table:
 
     def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
         """Write all values, failures where they belong, and for what cannot be pickled a failure too."""
-        if not failed and (scalars := self._marshal()):
+        if not failed and (scalars := self._scalars()):
             return scalars
         for position, value in enumerate(self._values):
             if position in failed:
@@ -100,7 +102,12 @@ class Table:
                 self._append(FAILURE, *self._pickler.dump(watch.refuse(position, error)))
         return self._grain()
 
-    def _marshal(self) -> Grain | None:
+    def _scalars(self) -> Grain | None:
+        """All of them written at once, if they are scalars of Python, or numbers of one type of numpy."""
+        if character := number_type(self._values):
+            data = pack_numbers(self._values, character)
+            parts = (0, character.encode().ljust(8)), (8, data)
+            return Grain(Form.NUMBERS, parts, 8 + data.nbytes, len(self._values))
         if not _SCALARS.issuperset(map(type, self._values)):
             return None
         try:

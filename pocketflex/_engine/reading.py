@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import native, payload
 from .blocks import ENTRY, HEADER
 from .grains import FAILURE, Form
+from .scalars import read_numbers
 from .segments import Region
 
 Column = tuple[int, memoryview, int, int, int]  # kind, memory, offset, bytes, items
@@ -76,9 +77,19 @@ class Reader:
             if data[:5] != b"[" + place.length.to_bytes(4, "little"):  # or it would be made before it is found wrong
                 _refuse(place.length)
             items[at : at + place.length] = marshal.loads(data)
+        elif place.form == Form.NUMBERS:
+            items[at : at + place.length] = self._numbers(place)
         else:
             return False
         return True
+
+    def _numbers(self, place: Place) -> Any:
+        """The numbers of a grain, as an ndarray."""
+        data = self._bytes[place.at : place.at + place.nbytes]
+        numbers = read_numbers(data[8:], bytes(data[:8]).decode("latin-1").rstrip())
+        if len(numbers) != place.length:
+            _refuse(place.length)
+        return numbers
 
     def _column(self, place: Place) -> Column:
         return place.form, self._bytes, place.at, place.nbytes, place.length

@@ -1,7 +1,7 @@
 """How worn a worker is: the items that it has run and the memory that it has come to keep. A worn one is replaced.
 
-Nothing is measured but for jobs with `max_tasks_per_child` or `memory_limit`. Memory of its own is what it does not share
-with others: resident pages that are neither of a file nor of shared memory.
+Nothing is measured but for jobs with `max_tasks_per_child` or `memory_limit`. Memory of its own is what it does
+not share with others: resident pages that are neither of a file nor of shared memory.
 """
 
 from __future__ import annotations

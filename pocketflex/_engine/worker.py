@@ -135,9 +135,7 @@ class Worker:
             desk.tell(Record(Told.DROPPED, 0, 0))
 
     def _has_news(self) -> bool:
-        return native.load(self._desk.words, POSTED) != self._desk.posted or any(
-            map(self._is_open, self._tasks)
-        )
+        return native.load(self._desk.words, POSTED) != self._desk.posted or any(map(self._is_open, self._tasks))
 
     def _is_open(self, task: Task) -> bool:
         """Whether there is something that this worker may claim; a guess."""

@@ -363,7 +363,12 @@ def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) ->
         ([Text("a")], [Form.PICKLED]),
         ([[1]], [Form.PICKLED]),
         ([1, datetime(2020, 1, 1, tzinfo=UTC)], [Form.PICKLED]),
-        ([np.float64(1)], [Form.PICKLED]),
+        ([np.float64(1)], [Form.NUMBERS]),
+        ([np.float64(1), np.float32(1)], [Form.PICKLED]),
+        ([np.float64(1), 1.0], [Form.PICKLED]),
+        ([np.datetime64("2020-01-01")], [Form.PICKLED]),
+        ([np.str_("x")], [Form.PICKLED]),
+        ([np.void(b"x")], [Form.PICKLED]),
         (np.arange(3), [Form.ROWS]),
         ([np.arange(3)] * 2, [Form.ARRAYS]),
     ],
@@ -375,6 +380,19 @@ def test_only_exact_types_are_written_without_pickle(ends: Ends, items: Any, for
     assert found in form
     loaded = ends.items(block)
     assert [type(item) for item in loaded] == [type(item) for item in items]
+
+
+@pytest.mark.parametrize("character", "?bhilqBHILQefdFD")
+def test_numbers_of_numpy_arrive_as_they_were(ends: Ends, character: str) -> None:
+    chance = np.random.default_rng(0)
+    dtype = np.dtype(character)
+    octets = chance.integers(0, 2 if character == "?" else 256, 50 * dtype.itemsize, np.uint8)  # NaNs of all kinds too
+    numbers = list(octets.view(dtype))
+    block = ends.encode(numbers, grain=20)
+    assert set(ends.forms(block)) == {Form.NUMBERS}
+    loaded = ends.items(block)
+    assert {type(number) for number in loaded} == {dtype.type}
+    assert np.array(loaded, dtype).tobytes() == octets.tobytes()
 
 
 @given(

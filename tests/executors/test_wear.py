@@ -150,7 +150,10 @@ def test_where_there_are_no_worker_processes_nothing_is_replaced(executor: str) 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"max_tasks_per_child": 0}, "max_tasks_per_child=0: it must be a whole number, at least 1, or None for no limit"),
+        (
+            {"max_tasks_per_child": 0},
+            "max_tasks_per_child=0: it must be a whole number, at least 1, or None for no limit",
+        ),
         ({"max_tasks_per_child": 1.5}, "max_tasks_per_child=1.5"),
         ({"memory_limit": 0}, "memory_limit=0: it must be a number of bytes"),
         ({"memory_limit": "4 GB"}, "memory_limit='4 GB': it must be a number of bytes, as in memory_limit=4e9"),
