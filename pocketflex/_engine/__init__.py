@@ -54,7 +54,8 @@ The files in the order of an item's life:
                       ears is what the parent wants to hear
     board             where a worker says which item it is at, and tells by records (records) what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
-    native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch
+    native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch,
+                      twin_stack, twin_plain
     sizing            how many workers, how many threads each; role is whether this is one
 
 The engine does not know what a flow is. native/README.md has the formats of the shared memory.

@@ -25,6 +25,17 @@ def pack_numbers(values: list[Any], character: str) -> Any:
     return np.fromiter(values, character, len(values)).view(np.uint8)
 
 
+def scalar_types() -> tuple[type, ...]:
+    """Types besides Python's own scalars whose values are as simple: nobody else's code runs when they are pickled."""
+    numpy, datetime, decimal = map(sys.modules.get, ("numpy", "datetime", "decimal"))
+    return (
+        complex,
+        *((numpy.dtype(character).type for character in _NUMBERS) if numpy else ()),
+        *((datetime.date, datetime.timedelta) if datetime else ()),
+        *((decimal.Decimal,) if decimal else ()),
+    )
+
+
 def read_numbers(data: memoryview, character: str) -> Any:
     """An ndarray of the numbers in these bytes.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -28,6 +30,11 @@ from pocketflex._engine.source import Taken
 
 AMPLE = 1 << 20
 COLUMN = range(1, 8)  # the forms of columns
+
+
+class Pair(NamedTuple):
+    one: int
+    two: int
 
 
 class Count(int):
@@ -361,11 +368,19 @@ def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) ->
         ([Count(1)], [Form.PICKLED]),
         ([1, Count(1)], [Form.PICKLED]),
         ([Text("a")], [Form.PICKLED]),
-        ([[1]], [Form.PICKLED]),
+        ([[1]], [Form.PLAIN]),
+        ([(1, "x"), None, {"a": [2.5]}], [Form.PLAIN]),
+        ([(np.float64(1), date(2020, 1, 1), Decimal(1))], [Form.PLAIN]),
+        ([Pair(1, 2)], [Form.PICKLED]),
+        ([(1, Count(1))], [Form.PICKLED]),
+        ([{1}], [Form.PICKLED]),
+        ([[np.arange(3)]], [Form.PICKLED]),
+        ([[bytearray(3)]], [Form.PICKLED]),
+        ([OrderedDict(a=1)], [Form.PICKLED]),
         ([1, datetime(2020, 1, 1, tzinfo=UTC)], [Form.PICKLED]),
         ([np.float64(1)], [Form.NUMBERS]),
-        ([np.float64(1), np.float32(1)], [Form.PICKLED]),
-        ([np.float64(1), 1.0], [Form.PICKLED]),
+        ([np.float64(1), np.float32(1)], [Form.PLAIN]),
+        ([np.float64(1), 1.0], [Form.PLAIN]),
         ([np.datetime64("2020-01-01")], [Form.PICKLED]),
         ([np.str_("x")], [Form.PICKLED]),
         ([np.void(b"x")], [Form.PICKLED]),
