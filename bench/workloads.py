@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .gauges import CALL, COLD, FIRST_CALL, GROWTH, ROUND_TRIP, SECOND, WOKEN_ROUND_TRIP, Gauge
-from .loads.arrays import ARRAYS, ROW_ROOTS, ROW_SUMS
+from .loads.arrays import ARRAYS, NUMBERS_OUT, ROW_ROOTS, ROW_SUMS
 from .loads.load import Load
 from .loads.plain import (
     BYTES_IN,
@@ -15,7 +15,10 @@ from .loads.plain import (
     MANY_NO_OPS,
     NAPS,
     NO_OPS,
+    OBJECTS,
     ONE,
+    RECORDS_IN,
+    RECORDS_OUT,
     SKEWED,
     TINY_NUMBERS,
     TINY_STRINGS,
@@ -44,9 +47,11 @@ class Workload:
     rounds: int | None = None
 
 
-_ITEMS, _ARRAYS, _CALLS, _LOOP, _MEMORY = "Items", "Arrays and bytes", "Calls", "Event loop", "Growth of memory"
+_ITEMS, _ARRAYS, _RECORDS = "Items", "Arrays and bytes", "Records and objects"
+_CALLS, _LOOP, _MEMORY = "Calls", "Event loop", "Growth of memory"
 _PLAIN = ("serial", "map", "by-hand", "pocketflex")
 _HOLDING_GIL = ("serial", "by-hand", "pocketflex", *PROCESSES)  # threads would take as long as the loop
+_CARRYING = ("serial", "pocketflex", *PROCESSES)
 _LETTING_GO = ("serial", "by-hand", "pocketflex", "threads", *PROCESSES)
 _AWAITING = ("pocketflex-async", *LOOPS)
 
@@ -79,6 +84,10 @@ WORKLOADS: dict[str, Workload] = {
     ),
     "W7i": Workload("`zlib.crc32`, 500 x 1 MB of bytes", _ARRAYS, BYTES_IN, CALL, _LETTING_GO),
     "W7o": Workload("500 x 1 MB of bytes made", _ARRAYS, BYTES_OUT, CALL, _LETTING_GO),
+    "W12": Workload("200,000 dicts made", _RECORDS, RECORDS_OUT, CALL, _CARRYING),
+    "W13": Workload("200,000 dicts read", _RECORDS, RECORDS_IN, CALL, _CARRYING),
+    "W14": Workload("200,000 numbers of numpy made", _RECORDS, NUMBERS_OUT, CALL, _CARRYING),
+    "W15": Workload("100,000 objects there and back", _RECORDS, OBJECTS, CALL, _CARRYING),
     "W8": Workload(
         "one item there and back",
         _CALLS,

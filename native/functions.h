@@ -36,4 +36,7 @@ FUNCTION(fetch_bytes);
 FUNCTION(stack_alike);
 FUNCTION(stack_stack);
 
+/* plain.c */
+FUNCTION(plain_weigh);
+
 #endif

@@ -53,6 +53,10 @@ class BatchOptions:
         ordered: Deliver results in input order (True) or as they come (False).
         progress: Show a progress bar that counts items; needs tqdm.
         executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
+        max_tasks_per_child: Items after which a worker process is replaced by a fresh one; None means never.
+        memory_limit: Bytes of memory of their own that the worker processes of a call may have between them; None
+            means no limit. One that has come to keep more than its part is replaced, and fewer run at a time where
+            items need more while they run.
         crash_retries: How often an item is tried again after it has ended its worker process.
         retry: How often an item is tried, after which exceptions, and how long to wait in between: a `Retry`. Given
             with a call it wins over what nodes say, `max_retries` and `wait` included; None leaves it to them.
@@ -81,6 +85,8 @@ class BatchOptions:
     ordered: bool = True
     progress: bool = False
     executor: Any = "processes"  # a name, or any object that satisfies executors.base.Executor
+    max_tasks_per_child: int | None = None
+    memory_limit: float | None = None
     crash_retries: int = 1
     retry: Retry | None = None
     output: str = "list"
@@ -91,12 +97,16 @@ class BatchOptions:
     resume: str | os.PathLike[str] | Journal | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("max_workers", 1), ("chunksize", 1), ("max_concurrency", 1), ("crash_retries", 0)):
+        for name, least in _COUNTS.items():
             self._check_count(name, least)
         if self.on_error not in ("raise", "collect", "skip"):
             self._refuse("on_error", "one of 'raise', 'collect', 'skip'")
         if self.timeout is not None and not (_is_number(self.timeout) and 0 < self.timeout < _FOREVER):
             self._refuse("timeout", "a number of seconds above 0 (and below a billion), or None for no limit")
+        if self.memory_limit is not None and not (
+            _is_number(self.memory_limit) and 1 <= self.memory_limit < _ALL_BYTES
+        ):
+            self._refuse("memory_limit", "a number of bytes, as in memory_limit=4e9 for 4 GB, or None for no limit")
         for name in ("ordered", "progress", "isolate"):
             if not isinstance(getattr(self, name), bool):
                 self._refuse(name, "True or False")
@@ -110,8 +120,6 @@ class BatchOptions:
             self._refuse("executor", "'processes', 'serial', 'threads' or an object with a `start` method")
         if self.resume is not None and not isinstance(self.resume, Journal):
             Journal(self.resume)
-        if self.seed is not None:
-            self._check_count("seed", 0)
         self._check_initializer()
 
     @classmethod
@@ -136,11 +144,10 @@ class BatchOptions:
 
     def _check_count(self, name: str, least: int) -> None:
         value = getattr(self, name)
-        if value is None and name in ("max_workers", "chunksize"):
+        if value is None and name in _NONE_MEANS:
             return
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            optional = ", or None to let pocketflex decide" if name in ("max_workers", "chunksize") else ""
-            self._refuse(name, f"a whole number, at least {least}{optional}")
+            self._refuse(name, f"a whole number, at least {least}{_NONE_MEANS.get(name, '')}")
 
     def _check_initializer(self) -> None:
         if not isinstance(self.initargs, tuple):
@@ -169,6 +176,20 @@ def _resolve_call(given: Mapping[str, Any]) -> BatchOptions:
 _known = lru_cache(64, typed=True)(BatchOptions)
 _FOREVER = 1e9  # seconds, 30 years
 _COROUTINE = 0x80  # CO_COROUTINE of inspect, which is not imported for it
+_ALL_BYTES = 1 << 62  # more than any machine has
+_COUNTS = {
+    "max_workers": 1,
+    "chunksize": 1,
+    "max_concurrency": 1,
+    "max_tasks_per_child": 1,
+    "crash_retries": 0,
+    "seed": 0,
+}
+_NONE_MEANS = {
+    **dict.fromkeys(("max_workers", "chunksize"), ", or None to let pocketflex decide"),
+    "max_tasks_per_child": ", or None for no limit",
+    "seed": ", or None for random numbers that differ",
+}
 _OTHER_NAMES = dict.fromkeys(("processes", "n_jobs", "jobs", "workers", "num_workers"), "max_workers")
 OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))
 

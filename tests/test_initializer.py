@@ -118,6 +118,17 @@ def test_a_worker_that_takes_the_place_of_another_calls_it_too(tmp_path: Path) -
     assert len(noted(path)) == 2
 
 
+def test_a_worker_that_takes_the_place_of_a_worn_one_calls_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "calls"
+
+    def work(_item: int) -> int:
+        return [pid for pid, _ in noted(path)].count(os.getpid())
+
+    options: dict[str, Any] = {"initializer": note, "initargs": (path,), "max_tasks_per_child": 3}
+    assert pf.parallel_map(work, range(12), max_workers=1, **options) == [1] * 12
+    assert len(noted(path)) == len(set(noted(path))) >= 4
+
+
 def fail(kind: type[BaseException] = ValueError) -> None:
     raise kind("not today")
 
@@ -234,10 +245,10 @@ def test_what_it_prints_reaches_the_caller(capsys: pytest.CaptureFixture[str]) -
 
 def test_one_that_cannot_be_pickled_is_named() -> None:
     lock = threading.Lock()
-    with pytest.raises(pf.PayloadError, match=r"its initializer cannot be sent to a worker process: .*lock"):
+    with pytest.raises(
+        pf.PayloadError, match=r"its function or initializer cannot be sent to a worker process: .*lock"
+    ):
         pf.parallel_map(abs, range(4), initializer=lambda: lock)
-    with pytest.raises(pf.PayloadError, match=r"its function cannot be sent to a worker process: .*lock"):
-        pf.parallel_map(lambda _: lock, range(4), initializer=fail)
 
 
 def test_the_call_wins_over_the_node_and_arguments_belong_to_their_function() -> None:

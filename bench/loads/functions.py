@@ -34,6 +34,33 @@ def sum_of_squares(turns: int) -> int:
     return (turns - 1) * turns * (2 * turns - 1) // 6
 
 
+def record(number: int) -> dict[str, object]:
+    """What a row of a table or a line of a log becomes."""
+    return {"number": number, "share": number / 7, "name": "item", "flags": (True, None)}
+
+
+def number_of(record: dict[str, int]) -> int:
+    """One look into a record."""
+    return record["number"]
+
+
+class Point:
+    """An object of a class."""
+
+    def __init__(self, x: int, y: float) -> None:
+        self.x, self.y = x, y
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and (self.x, self.y) == (other.x, other.y)
+
+    __hash__ = None  # type: ignore[assignment]  # it can be changed
+
+
+def mirrored(point: Point) -> Point:
+    """One object for another."""
+    return Point(-point.x, point.y)
+
+
 def megabyte(number: int) -> bytes:
     """1 MB of one byte."""
     return bytes((number & 255,)) * 1_000_000

@@ -5,7 +5,20 @@ from __future__ import annotations
 import zlib
 
 from ..messages import Setting
-from .functions import burn, identity, increment, megabyte, nap, no_op, square, sum_of_squares
+from .functions import (
+    Point,
+    burn,
+    identity,
+    increment,
+    megabyte,
+    mirrored,
+    nap,
+    no_op,
+    number_of,
+    record,
+    square,
+    sum_of_squares,
+)
 from .load import Kind, Load
 
 _BUSY_SKEW = 1000  # the dearest item costs so many times what the cheapest does
@@ -48,6 +61,16 @@ SKEWED = Load(burn, _skewed, Kind.BUSY, (1, 8), sum_of_squares, pilot_step=4)
 COARSE = Load(burn, _coarse, Kind.BUSY, (1,), sum_of_squares, pilot_step=4)
 BYTES_IN = Load(zlib.crc32, _megabytes, Kind.HEAVY, (8, 64))
 BYTES_OUT = Load(megabyte, lambda setting: list(range(setting.size(500, 10))), Kind.HEAVY, (4, 32))
+RECORDS_OUT = Load(record, lambda setting: list(range(setting.size(200_000, 4_000))), Kind.TINY, (4_000, 25_000))
+RECORDS_IN = Load(
+    number_of, lambda setting: list(map(record, range(setting.size(200_000, 4_000)))), Kind.TINY, (4_000, 25_000)
+)
+OBJECTS = Load(
+    mirrored,
+    lambda setting: [Point(number, 0.5) for number in range(setting.size(100_000, 2_000))],
+    Kind.TINY,
+    (2_000, 12_500),
+)
 ONE = Load(increment, lambda setting: [1], Kind.SINGLE)
 NO_OPS = Load(no_op, lambda setting: list(range(setting.size(200_000, 2_000))), Kind.AWAITED, (1000,), identity)
 MANY_NO_OPS = Load(no_op, lambda setting: list(range(setting.size(1_000_000, 5_000))), Kind.AWAITED, (1000,), identity)

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 Row = NDArray[np.float64]
 
 
+def reciprocal(number: int) -> np.float64:
+    """A number of numpy, as most of its functions return one."""
+    return np.float64(1 / number)
+
+
 def row_sum(row: Row) -> float:
     """One pass over a row: as fast as memory can be read."""
     return float(row.sum())

@@ -14,7 +14,7 @@ The files in the order of an item's life:
 
     source            the input, read as needed, readable again after a crash
     blocks            items to bytes: a header, a table, and grains that stand alone
-      grains          those that are no columns; arrays knows numpy
+      grains          those that are no columns; arrays and scalars know numpy
       shared          arrays that the user has put in shared memory, whose rows are not copied
       fetching        large items that workers read out of the parent's memory for themselves
     payload           one object to a pickle; the only importer of cloudpickle
@@ -45,6 +45,7 @@ The files in the order of an item's life:
     worker            claims, rests, obeys; loading gives it the callable
       desk            where it tells, and waits
       task            a job as it sees it
+      wear            whether it has run enough
       claims          one claim: runs its items, hands back what takes too long
       telling         what became of its items, kept until it is told
       returns         results to bytes
@@ -53,7 +54,8 @@ The files in the order of an item's life:
                       ears is what the parent wants to hear
     board             where a worker says which item it is at, and tells by records (records) what is done
     reading           bytes to items (items, in a worker) and to results (results, in the parent)
-    native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch
+    native            the core in C, or the twin: twin, twin_words, twin_ledger, twin_columns, twin_fetch,
+                      twin_stack, twin_plain
     sizing            how many workers, how many threads each; role is whether this is one
 
 The engine does not know what a flow is. native/README.md has the formats of the shared memory.

@@ -14,6 +14,9 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
                str, bytes, None, bool
     MARSHAL    a list of mixed exact types of these,    one marshal of the list
                complex numbers, large ints
+    NUMBERS    a list of one type of numpy's numbers    numpy.dtype.char in 8 bytes, the numbers
+    PLAIN      a list of tuples, lists and dicts of     one pickle of the list
+               scalars (native/plain.c)
     ROWS       rows of an ndarray without objects;      the rows, C order; in the notes dtype, shape and whether
     ARRAYS     a list of ndarrays of one form           they may be written to: of the ndarray, of each of the list
     PICKLED    everything else, and failures            table | pickles | buffers

@@ -4,7 +4,8 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
 64-bit signed integers in the machine's byte order:
 
     word    written by  meaning
-    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts or loads a callable
+    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts or loads a
+                        callable, -2 where it ends, as it has run enough (wear.py)
     1       worker      INDEX: the item that it runs, -1 for none
     2       worker      BEGAN: when that item began, ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
     3       worker      COUNT: how many items run under that index, more than 1 where they run as a chunk
@@ -16,6 +17,8 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
     9       parent      PACKETS: how many have been sent by the socket
     10      parent      POSTED: changes with every packet, letter and call; what a worker watches before it sleeps
     11      worker      SAID: how many messages it has sent of what items say; seldom, so it may share that line
+    12      worker      PEAK: bytes of its own that its last claim needed; kept only for jobs with a memory limit
+    13      parent      ALLOWED: 1 while it may claim items of such jobs
     16...   worker      62 records of 16 words: HEAD - TAIL of them wait to be read
     1008... parent      4 letters of 4 words: jobs to take part in
     1024... both        the hatch (hatch.py): a call of one item, and its result
@@ -53,10 +56,10 @@ from .hatch import Hatch
 from .records import Letter, Record
 from .segments import Segment
 
-LOADING = 0  # in place of the number of a job
+LOADING, SPENT = 0, -2  # in place of the number of a job
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
-ASLEEP, TAIL, PACKETS, POSTED, SAID = range(7, 12)
+ASLEEP, TAIL, PACKETS, POSTED, SAID, PEAK, ALLOWED = range(7, 14)
 WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
 _FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 14

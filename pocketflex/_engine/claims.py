@@ -59,10 +59,15 @@ class ClaimRun:
         with suppress(Exception):  # items may have closed or replaced it
             sys.stdout.flush()  # what items print must not wait in a buffer that dies with this process
         self.is_held = self._telling.flush(is_last=True)
-        if self._next > self._span.start:
-            self._task.pace.measure(self._next - self._span.start, self._watch.seconds())
+        if self.ran:
+            self._task.pace.measure(self.ran, self._watch.seconds())
         if self._next < self._span.stop:
             self._hand_back(is_unreadable)
+
+    @property
+    def ran(self) -> int:
+        """Items that have run."""
+        return self._next - self._span.start
 
     # --- running --------------------------------------------------------------------------------
 

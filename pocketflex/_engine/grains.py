@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import marshal
+import pickle
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
-from . import payload
+from . import native, payload
 from .failures import FailureRecord
+from .scalars import number_type, pack_numbers, scalar_types
 from .segments import round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
@@ -21,13 +23,15 @@ class Form(IntEnum):
     """How a grain is written, besides the columns of the native core."""
 
     MARSHAL = 16
-    ROWS = 17
-    ARRAYS = 18
-    PICKLED = 19
-    SHARED = 20
-    FETCHED_ROWS = 21
-    FETCHED_ARRAYS = 22
-    FETCHED_BYTES = 23
+    NUMBERS = 17
+    PLAIN = 18
+    ROWS = 19
+    ARRAYS = 20
+    PICKLED = 21
+    SHARED = 22
+    FETCHED_ROWS = 23
+    FETCHED_ARRAYS = 24
+    FETCHED_BYTES = 25
 
 
 class Grain(NamedTuple):
@@ -68,12 +72,12 @@ class Table:
 
     def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
         """Write all values, or those before one that cannot be pickled, or as many as fit."""
-        scalars = self._marshal()
-        while scalars and scalars.nbytes > 2 * limit and scalars.length > 1:
-            self._values = self._values[: scalars.length // 2]
-            scalars = self._marshal()
-        if scalars:
-            return scalars, None
+        made = self._at_once()
+        while made and made.nbytes > 2 * limit and made.length > 1:
+            self._values = self._values[: made.length // 2]
+            made = self._at_once()
+        if made:
+            return made, None
         for value in self._values:
             try:
                 self._append(0, *self._pickler.dump(value))
@@ -87,8 +91,8 @@ class Table:
 
     def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
         """Write all values, failures where they belong, and for what cannot be pickled a failure too."""
-        if not failed and (scalars := self._marshal()):
-            return scalars
+        if not failed and (made := self._at_once()):
+            return made
         for position, value in enumerate(self._values):
             if position in failed:
                 self._append(FAILURE, *self._pickler.dump(failed[position]))
@@ -100,18 +104,36 @@ class Table:
                 self._append(FAILURE, *self._pickler.dump(watch.refuse(position, error)))
         return self._grain()
 
-    def _marshal(self) -> Grain | None:
+    def _at_once(self) -> Grain | None:
+        """All of them written at once, where that can fail for none of them alone."""
+        if character := number_type(self._values):
+            data = pack_numbers(self._values, character)
+            parts = (0, character.encode().ljust(8)), (8, data)
+            return Grain(Form.NUMBERS, parts, 8 + data.nbytes, len(self._values))
         if not _SCALARS.issuperset(map(type, self._values)):
-            return None
+            return self._plain()
         try:
             data = marshal.dumps(self._values, _MARSHAL_VERSION)
         except ValueError:  # marshal's lengths end at 2 GiB
             return None
         return Grain(Form.MARSHAL, ((0, data),), len(data), len(self._values))
 
+    def _plain(self) -> Grain | None:
+        """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
+        weight = native.weigh(self._values, scalar_types())
+        if not weight or (weight > 1 and len(set(map(id, self._values))) < len(self._values)):
+            return None
+        try:
+            data = pickle.dumps(self._values, protocol=5)
+        except Exception:  # what one of them is to blame for, the pickle of that one shows
+            return None
+        return Grain(Form.PLAIN, ((0, data),), len(data), len(self._values))
+
     def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
         self._entries.append((tag, data, buffers))
-        self._nbytes += len(data) + sum(buffer.nbytes for buffer in buffers)
+        self._nbytes += len(data)
+        for buffer in buffers:
+            self._nbytes += buffer.nbytes
 
     def _grain(self) -> Grain:
         numbers, parts, at = array("q"), list[tuple[int, Any]](), 8 * self._words()

@@ -79,7 +79,7 @@ class ItemReader(Reader):
         the next item; or FetchError.
         """
         place = self._places[grain]
-        if place.form <= Form.MARSHAL:
+        if place.form <= Form.PLAIN:
             self._fill(place, scalars := [None] * place.length, 0)
             return scalars
         if place.form == Form.PICKLED:

@@ -78,6 +78,7 @@ class PoolJob:
     untold: list[Member] = field(default_factory=list)  # those of them that do not know yet
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     died_at: float = 0.0  # when the last of them did, by time.monotonic
+    peak: int = 0  # the most bytes of its own that a worker needed for a claim, as far as is known
     is_cancelled: bool = False
     may_fetch: bool = True  # whether its workers can read this process's memory, for all that is known
 
@@ -114,6 +115,13 @@ class PoolJob:
             shared = [segment for lent in self.blocks.values() for segment in lent.refers_to]
             member.transport.introduce(*arena.segments(), *shared)
             member.send(self.load)
+
+    def allowed(self) -> list[int]:
+        """The workers, by slot, that may run its items at a time: one, until it is known what memory they need."""
+        self.peak = max([self.peak, *(member.peak for member in self.members.values())])
+        most = max(1, (self.limits.nbytes or 0) // self.peak) if self.peak else 1
+        away = [slot for slot, member in self.members.items() if member.is_running and member.job != self.number]
+        return [*(slot for slot in self.members if slot not in away), *away][:most]
 
     def show(self, block: Lent) -> None:
         """Let the workers that have been told map what a block is in; the others get it with what they are told."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 
 from . import native
-from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, SAID, Slot
+from .board import ALLOWED, ASLEEP, BEGAN, COUNT, INDEX, JOB, PEAK, REST, SAID, Slot
 from .hatch import Hatch
 from .orders import Death
 from .packets import Disconnected
@@ -27,7 +27,8 @@ class Member:
         condemned: The job and the item for which it is being killed, if it is.
         is_dismissed: Whether its end is the pool's own doing.
         hatch: Where it is handed single items.
-        rung: The last of its rests that it was rung in.
+        rung: The last of its rests in which a ring was sent.
+        woken: The last of its rests in which it was woken, by a ring or while it watched the board.
         end: What it ran when it ended, and how it did, once it has.
         heard: How many messages of what its items say have been taken.
         pieces: Those that are not whole yet.
@@ -40,6 +41,7 @@ class Member:
     condemned: Running | None = None
     is_dismissed: bool = False
     rung: int = 0
+    woken: int = 0
     end: tuple[Running, Death] | None = None
     heard: int = 0
     pieces: list[bytes] = field(default_factory=list)
@@ -81,6 +83,12 @@ class Member:
             with suppress(Disconnected):  # its end is about to be reported
                 self.transport.send(Ring())
 
+    def allow(self, is_allowed: bool) -> None:
+        """Say whether it may claim items of jobs with a memory limit."""
+        if self.words.words[ALLOWED] != is_allowed:
+            native.store(self.words.words, ALLOWED, int(is_allowed))
+            self.call()
+
     def pay(self) -> None:
         """Send it what it is owed."""
         with suppress(Disconnected):  # its end is about to be reported
@@ -88,16 +96,23 @@ class Member:
                 self.call()
 
     def ring(self) -> bool:
-        """Wake it up if it rests and has not been rung yet; says whether it does."""
+        """Wake it up if it rests, once in each rest: it is one worker for one thing to do. Says whether it has."""
         rest = self.words.words[REST]
-        if rest not in (0, self.rung):
-            self.call()
-        return rest != 0
+        if rest in (0, self.woken):
+            return False
+        self.woken = rest
+        self.call()
+        return True
 
     @property
     def job(self) -> int:
         """The job of the items that it runs, -1 for none."""
         return self.words.words[JOB]
+
+    @property
+    def peak(self) -> int:
+        """Bytes of its own that its last claim of a job with a memory limit needed, 0 before."""
+        return self.words.words[PEAK]
 
     @property
     def is_running(self) -> bool:

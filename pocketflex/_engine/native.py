@@ -42,6 +42,7 @@ __all__ = [
     "spin",
     "stack",
     "store",
+    "weigh",
 ]
 
 IS_NATIVE: bool = _core.__name__ == "pocketflex._native"
@@ -64,3 +65,4 @@ publish = _core.publish
 spin = _core.spin
 stack = _core.stack
 store = _core.store
+weigh = _core.weigh

@@ -52,13 +52,15 @@ class ObjectPickler:
         Raises:
             Exception: Whatever the value's own pickling code raises.
         """
-        self._stream.seek(0)
-        self._stream.truncate()
-        self._buffers = []
-        self._pickler.clear_memo()
+        stream, pickler = self._stream, self._pickler
+        stream.seek(0)
+        stream.truncate()
+        if self._buffers:
+            self._buffers = []
+        pickler.clear_memo()
         # CloudPickler.dump only rewrites RecursionError; its base does the work at half the cost
-        pickle.Pickler.dump(self._pickler, value)
-        return self._stream.getvalue(), self._buffers
+        pickle.Pickler.dump(pickler, value)
+        return stream.getvalue(), self._buffers
 
     def shared(self) -> bytes:
         """What `SharedClasses` needs for the pickles made so far, asked for when all are; empty if they need nothing.
@@ -102,6 +104,9 @@ _CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
 _born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported
 
 
+_REDUCED_HERE = (type, FunctionType, CodeType, functools._lru_cache_wrapper)  # by cloudpickle or by `_Pickler`
+
+
 def _class_of_id(number: str) -> type:
     kind: type | None = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
     if kind is None:
@@ -138,15 +143,19 @@ class _SharingPickler(_Pickler):
         super().__init__(stream, protocol=5, buffer_callback=keep)
         self.gives_back = gives_back
         self.classes: dict[int, tuple[type, bytes]] = {}  # those by value, by id: a metaclass may redefine equality
+        self._references: dict[int, tuple[Any, tuple[int]]] = {}  # what stands for them
 
     def reducer_override(self, value: Any) -> Any:
-        if id(value) in self.classes:
-            return _shared_class, (list(self.classes).index(id(value)),)
+        if not isinstance(value, _REDUCED_HERE) or value is _shared_class:  # asked for each object, so this is quick
+            return NotImplemented
+        if reference := self._references.get(id(value)):
+            return reference
         reduced = super().reducer_override(value)
         if not isinstance(value, type) or reduced is NotImplemented or reduced[0] is _class_of_id:
             return reduced
         self.classes[id(value)] = value, self._define(value)
-        return _shared_class, (len(self.classes) - 1,)
+        reference = self._references[id(value)] = _shared_class, (len(self._references),)
+        return reference
 
     def _define(self, kind: type) -> bytes:
         stream = io.BytesIO()
@@ -196,14 +205,16 @@ def dump_callable(call: Any, label: str) -> Pickled:
     """
     if type(call) is Call and call.is_plain and type(call.function) in _BY_NAME and _is_importable(call.function):
         return pickle.dumps(call, protocol=5), []  # what cloudpickle would write, in a tenth of the time
-    buffers, stream = list[memoryview](), io.BytesIO()
+    buffers: list[memoryview] = []
+    stream = io.BytesIO()
     try:
         _Pickler(stream, protocol=5, buffer_callback=lambda buffer: _set_aside(buffer, buffers)).dump(call)
         return stream.getvalue(), buffers
     except Exception as error:
+        what = "function or initializer" if getattr(call, "initializer", None) else "function"
         raise PayloadError(
-            f"{label}: its {_guilty(call)} cannot be sent to a worker process: {_blame(call)}{describe(error)}. Create "
-            "such an object inside the function, or give the class __getstate__/__setstate__"
+            f"{label}: its {what} cannot be sent to a worker process: {_blame(call)}{describe(error)}. Create such "
+            "an object inside the function, or give the class __getstate__/__setstate__"
         ) from error
 
 
@@ -215,22 +226,14 @@ def _set_aside(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
     return False
 
 
-def _guilty(call: Any) -> str:
-    is_function = not isinstance(call, Call) or _is_sendable(call.initializer) or not _is_sendable(call.function)
-    return "function" if is_function else "initializer"
-
-
 def _blame(call: Any) -> str:
     owner = getattr(getattr(call, "function", call), "__self__", None)
-    guilty = ((name, value) for name, value in getattr(owner, "__dict__", {}).items() if not _is_sendable(value))
-    return next((f"attribute {name!r} ({type(value).__name__}): " for name, value in guilty), "")
-
-
-def _is_sendable(value: Any) -> bool:
-    with suppress(Exception):
-        cloudpickle.dumps(value)
-        return True
-    return False
+    for name, value in getattr(owner, "__dict__", {}).items():
+        try:
+            cloudpickle.dumps(value)
+        except Exception:
+            return f"attribute {name!r} ({type(value).__name__}): "
+    return ""
 
 
 def ship_by_value(module: ModuleType) -> None:

@@ -96,7 +96,8 @@ class Pool:
         try:
             with self._turn.hold():
                 call = parcel or self._stock.share(pickled[0])
-                terms = Terms(self._stock.share(surroundings), call, timeout, limits.chunksize is not None)
+                here, is_fixed = self._stock.share(surroundings), limits.chunksize is not None
+                terms = Terms(here, call, timeout, is_fixed, limits.endurance())
                 load, ledger = self._stock.begin(next(self._numbers), terms, limits)
                 job = PoolJob(load.job, limits, terms, ledger, load)
                 self.hearing.works[job.number] = work
@@ -227,6 +228,7 @@ class Pool:
         for member in self._crew:
             self._intake.pull(member)
             member.hatch.notice()
+        self._staff.ration()
         self._deadlines.enforce()
         self._retired.enforce()
         self._delays.enforce()

@@ -55,6 +55,21 @@ class Running(NamedTuple):
     item: int
 
 
+class Endurance(NamedTuple):
+    """After what a worker is replaced, 0 for never.
+
+    Attributes:
+        tasks: Items that it has run.
+        nbytes: Memory of its own that it has come to keep.
+    """
+
+    tasks: int = 0
+    nbytes: int = 0
+
+
+NO_LIMIT = Endurance()
+
+
 class Limits(NamedTuple):
     """What a job allows.
 
@@ -67,6 +82,8 @@ class Limits(NamedTuple):
         is_whole: Whether what is claimed is called as a whole, so that blame needs claims of one item.
         is_joined: Whether the job's owner runs items itself, beside the workers.
         crashes: Workers that the first item has ended before the job began.
+        tasks: Items after which a worker is replaced, None for any number.
+        nbytes: Memory of their own that the workers may have between them, None for any.
     """
 
     max_workers: int
@@ -77,6 +94,12 @@ class Limits(NamedTuple):
     is_whole: bool = False
     is_joined: bool = False
     crashes: int = 0
+    tasks: int | None = None
+    nbytes: int | None = None
+
+    def endurance(self) -> Endurance:
+        """After what a worker is replaced."""
+        return Endurance(self.tasks or 0, max(1, self.nbytes // self.max_workers) if self.nbytes else 0)
 
     @property
     def claimers(self) -> int:

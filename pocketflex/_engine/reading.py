@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import native, payload
 from .blocks import ENTRY, HEADER
 from .grains import FAILURE, Form
+from .scalars import read_numbers
 from .segments import Region
 
 Column = tuple[int, memoryview, int, int, int]  # kind, memory, offset, bytes, items
@@ -55,7 +56,7 @@ class Reader:
         if not (0 <= at <= at + nbytes <= len(self._bytes) and self._is_covered(length)):
             _refuse(length)
         self._notes = self._bytes[at : at + nbytes]
-        self._classes: payload.SharedClasses | None = None
+        self._classes: payload.SharedClasses | None = None  # those that pickles refer to, once they are wanted
         self._root: Any = None  # the ndarray that all views of this block have as their base
 
     def _is_covered(self, length: int) -> bool:
@@ -76,9 +77,24 @@ class Reader:
             if data[:5] != b"[" + place.length.to_bytes(4, "little"):  # or it would be made before it is found wrong
                 _refuse(place.length)
             items[at : at + place.length] = marshal.loads(data)
+        elif place.form == Form.NUMBERS:
+            items[at : at + place.length] = self._numbers(place)
+        elif place.form == Form.PLAIN:
+            plain = pickle.loads(self._bytes[place.at : place.at + place.nbytes])
+            if type(plain) is not list or len(plain) != place.length:
+                _refuse(place.length)
+            items[at : at + place.length] = plain
         else:
             return False
         return True
+
+    def _numbers(self, place: Place) -> Any:
+        """The numbers of a grain, as an ndarray."""
+        data = self._bytes[place.at : place.at + place.nbytes]
+        numbers = read_numbers(data[8:], bytes(data[:8]).decode("latin-1").rstrip())
+        if len(numbers) != place.length:
+            _refuse(place.length)
+        return numbers
 
     def _column(self, place: Place) -> Column:
         return place.form, self._bytes, place.at, place.nbytes, place.length
@@ -105,7 +121,7 @@ class Reader:
         return rows
 
     def _entries(self, place: Place, buffer: Callable[[int, int], Any]) -> _Entries:
-        if self._classes is None:
+        if self._classes is None and len(self._notes):
             self._classes = payload.SharedClasses(self._notes)
         view = self._bytes[place.at : place.at + place.nbytes]
         return _Entries(view, place.length, lambda at, nbytes: buffer(place.at + at, nbytes), self._classes)
@@ -115,7 +131,7 @@ class _Entries:
     """Reads the entries of a PICKLED grain."""
 
     def __init__(
-        self, view: memoryview, length: int, buffer: Callable[[int, int], Any], classes: payload.SharedClasses
+        self, view: memoryview, length: int, buffer: Callable[[int, int], Any], classes: payload.SharedClasses | None
     ) -> None:
         """`buffer` makes the object that stands for the bytes at an offset."""
         self._view = view
@@ -126,13 +142,16 @@ class _Entries:
         if 24 * length + 16 * listed > len(view):
             _refuse(length)
         self._table = view[: 24 * length + 16 * listed].cast("Q")
+        self._has_buffers = listed > 0
 
     def is_failure(self, position: int) -> bool:
         return self._table[3 * position] == FAILURE
 
     def load(self, position: int) -> Any:
         begin, end = self._span(position, 1, len(self._table) * 8)
-        first, last = self._span(position, 2, 0)
+        first, last = self._span(position, 2, 0) if self._has_buffers else (0, 0)
+        if first == last:
+            return payload.load(self._view[begin:end], (), self._classes)
         places = iter(self._table[3 * self._length + 2 * first : 3 * self._length + 2 * last])
         buffers = [self._buffer(at, nbytes) for at, nbytes in zip(places, places, strict=True)]
         return payload.load(self._view[begin:end], buffers, self._classes)

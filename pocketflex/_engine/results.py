@@ -57,7 +57,7 @@ class ResultReader(Reader):
         None, and nothing is read, where they are not of one form.
         """
         forms = {place.form for place in self._places}
-        if len(forms) > 1 or not forms <= _ARRAY_TYPES.keys() | {Form.ARRAYS}:
+        if len(forms) > 1 or not forms <= _ARRAY_TYPES.keys() | {Form.ARRAYS, Form.NUMBERS}:
             return None
         import numpy as np
 
@@ -70,6 +70,8 @@ class ResultReader(Reader):
     def _as_rows(self, place: Place) -> Any:
         if place.form == Form.ARRAYS:
             return self._rows(place, place.length, place.nbytes)
+        if place.form == Form.NUMBERS:
+            return self._numbers(place).copy()
         rows = self._base()[place.at : place.at + place.nbytes].view(_ARRAY_TYPES[place.form])
         return rows.reshape(place.length)
 

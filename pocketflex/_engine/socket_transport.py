@@ -17,7 +17,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 from .lens import Lens
@@ -86,8 +86,8 @@ class SocketTransport:
         """Send what is owed, as far as there is room; whether there was anything."""
         was_owed = bool(self._owed)
         while self._owed:
-            messages = [self._owed[0]] if not isinstance(self._owed[0], int) else []
-            fresh = list(takewhile(lambda owed: isinstance(owed, int), islice(self._owed, _FEW)))
+            fresh = self._next_segments()
+            messages = [] if fresh else [self._owed[0]]
             known = [(number, fd) for number in fresh if (fd := self.arena.descriptor(number)) is not None]
             packet = pickle.dumps((messages, [number for number, _ in known]), protocol=5)
             if not self._send_packet(packet, [fd for _, fd in known]):
@@ -95,6 +95,15 @@ class SocketTransport:
             for _ in messages or fresh:
                 self._owed.popleft()
         return was_owed
+
+    def _next_segments(self) -> list[int]:
+        """Those to be introduced before the next message is sent, as many as one packet takes."""
+        fresh = list[int]()
+        for owed in islice(self._owed, _FEW):
+            if not isinstance(owed, int):
+                break
+            fresh.append(owed)
+        return fresh
 
     def receive(self, *, block: bool = True) -> Message | None:
         """Read one message; maps what the other side introduces."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
+from .board import SPENT
 from .crew import NOTHING, Crew, Departed, most_workers
 from .dispatch import Dispatch
 from .intake import Intake
@@ -52,6 +53,7 @@ class Staff:
                 break
         for job in self._jobs.values():
             self._enlist(job)
+        self.ration()
 
     def _enlist(self, job: PoolJob) -> None:
         """Let a job have its workers, first those that run nothing and have the fewest others."""
@@ -64,6 +66,14 @@ class Staff:
             free.sort(key=lambda one: (one.is_running, jobs[one.slot]))
         for member in free[:missing]:
             job.enlist(member, self._crew.arena)
+
+    def ration(self) -> None:
+        """Let as many workers run items of jobs with a memory limit as their memory will do for."""
+        limited = [job for job in self._jobs.values() if job.limits.nbytes]
+        if limited:
+            allowed = {slot for job in limited for slot in job.allowed()}
+            for member in self._crew:
+                member.allow(member.slot in allowed)
 
     def settle(self) -> None:
         """Charge the workers' ends to what they ran and replace them, unless that proves to be futile."""
@@ -93,7 +103,8 @@ class Staff:
         self._intake.read(member)
         member.transport.close()
         is_timeout = member.condemned == departed.running
-        is_innocent = member.is_dismissed and not is_timeout  # what it ran when the kill arrived is not to blame
+        # what it ran when the kill arrived is not to blame, and one that has run enough has run nothing
+        is_innocent = (member.is_dismissed and not is_timeout) or departed.running.job == SPENT
         running = NOTHING if is_innocent else departed.running
         if running.item < 0 and not is_innocent:
             self._count_futile(departed)

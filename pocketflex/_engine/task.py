@@ -9,6 +9,7 @@ from .fetching import Fetcher
 from .items import ItemReader
 from .ledger import Entry, Ledger
 from .pace import Pace
+from .ranges import NO_LIMIT, Endurance
 from .records import Record
 from .stopwatch import Stopwatch
 from .transport import Transport
@@ -32,7 +33,14 @@ class Task:
     """A job as a worker sees it."""
 
     def __init__(
-        self, job: int, call: Call, ledger: Ledger, timeout: float | None, is_fixed: bool, has_buffers: bool = False
+        self,
+        job: int,
+        call: Call,
+        ledger: Ledger,
+        timeout: float | None,
+        is_fixed: bool,
+        has_buffers: bool = False,
+        endurance: Endurance = NO_LIMIT,
     ) -> None:
         self.job = job
         self.call = call
@@ -41,12 +49,14 @@ class Task:
         self.pace = Pace()
         self.is_fixed = is_fixed
         self.has_buffers = has_buffers
+        self.endurance = endurance
         self.large = 0  # bytes of the last result, where these are many
         self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
 
-    def want(self) -> int:
-        """Items to claim."""
-        return 1 if self.is_fixed else self.pace.size()
+    def want(self, most: int | None = None) -> int:
+        """Items to claim, so many at the most."""
+        wanted = 1 if self.is_fixed else self.pace.size()
+        return wanted if most is None else min(wanted, most)
 
     def forget(self, segment: int) -> None:
         """A segment has gone: refer to it no longer."""

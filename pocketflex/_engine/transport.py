@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .failures import ErrorRecord
 from .lens import Lens
+from .ranges import NO_LIMIT, Endurance
 from .segments import Region
 from .shm import Arena
 
@@ -65,12 +66,14 @@ class Terms(NamedTuple):
         call: Its callable.
         timeout: Seconds that an item may take; the worker then publishes when each item began.
         is_fixed: Whether items are claimed in multiples that the user has fixed.
+        endurance: After what its workers are replaced.
     """
 
     surroundings: Parcel
     call: Parcel
     timeout: float | None
     is_fixed: bool
+    endurance: Endurance = NO_LIMIT
 
     def dump(self) -> bytes:
         """These terms as bytes."""
@@ -78,15 +81,15 @@ class Terms(NamedTuple):
         buffers = call.buffers and tuple(call.buffers)
         return marshal.dumps(
             (number, tuple(here), nbytes, call.number, tuple(call.region), call.nbytes, buffers,
-             self.timeout, self.is_fixed)
+             self.timeout, self.is_fixed, *self.endurance)
         )  # fmt: skip
 
     @classmethod
     def load(cls, data: Any) -> Terms:
         """The terms that `dump` gave."""
-        number, here, nbytes, call, region, size, buffers, timeout, is_fixed = marshal.loads(data)
+        number, here, nbytes, call, region, size, buffers, timeout, is_fixed, *endurance = marshal.loads(data)
         parcel = Parcel(call, Region(*region), size, buffers and Region(*buffers))
-        return cls(Parcel(number, Region(*here), nbytes, None), parcel, timeout, is_fixed)
+        return cls(Parcel(number, Region(*here), nbytes, None), parcel, timeout, is_fixed, Endurance(*endurance))
 
 
 TERMS_NBYTES = 256  # room for what `Terms.dump` gives

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .twin_columns import LIMIT, decode, encode
 from .twin_fetch import admit, fetch, fetch_bytes, locate
 from .twin_ledger import LEDGER_WORDS, claim, hand_back, owned, publish
+from .twin_plain import weigh
 from .twin_stack import alike, stack
 from .twin_words import MOST, between, fence, int64, load, open_words, signed, spin, store
 
@@ -40,6 +41,7 @@ __all__ = [
     "spin",
     "stack",
     "store",
+    "weigh",
 ]
 
 _JOB, _INDEX, _CANCELLED = 0, 1, 4  # of a worker's slot

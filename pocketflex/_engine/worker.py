@@ -25,7 +25,7 @@ from time import monotonic
 from ..call import Call
 from . import failures, native
 from .blackbox import BlackBox
-from .board import JOB, LOADING, PACKETS, POSTED, REST, Board
+from .board import JOB, LOADING, PACKETS, POSTED, REST, SPENT, Board
 from .claims import ClaimRun
 from .desk import Desk
 from .errand import ErrandRun
@@ -40,6 +40,7 @@ from .role import become_worker
 from .segments import Region
 from .task import Task
 from .transport import Forget, Load, LoadFailed, Message, Terms, Transport
+from .wear import Wear
 
 
 class Worker:
@@ -59,13 +60,15 @@ class Worker:
         self._failed: list[tuple[int, Ledger]] = []  # jobs whose callable cannot be loaded, until they are over
         self._packets = 0  # what PACKETS was when the socket was last looked at
         self._has_worked = False  # since it last rested
+        self._wear = Wear(self._desk.words)
+        self._is_spent = False  # has run enough, and is to be replaced
         self._held: list[tuple[int, int, ItemReader]] = []  # job, block: those that the user's code still refers to
 
     def serve(self) -> None:
-        """Work until the parent closes its end."""
+        """Work until the parent closes its end, or until this process has run enough."""
         become_worker()
         native.store(self._desk.words, JOB, -1)
-        while True:
+        while not self._is_spent:
             try:
                 self._obey_all()
                 if self._work():
@@ -74,6 +77,7 @@ class Worker:
                     self._rest()
             except Disconnected:
                 return
+        native.store(self._desk.words, JOB, SPENT)
 
     def _work(self) -> bool:
         """Run one claim of the job whose turn it is; False if there is nothing to claim.
@@ -83,7 +87,7 @@ class Worker:
         for _ in range(len(self._tasks) + 1):
             if self._used < TARGET and self._tasks:
                 task, begun = self._tasks[0], monotonic()
-                if task.ledger.is_open and self._run(task):
+                if self._is_open(task) and self._run(task):
                     self._used += monotonic() - begun
                     return True
             # only now: a job that has come meanwhile is behind those that wait, and before this one
@@ -95,11 +99,14 @@ class Worker:
         words, number = self._desk.words, self._desk.number
         native.store(words, JOB, task.job)
         native.fence()  # the parent closes the ledger first and then looks who runs the job
-        claim = None if task.ledger.is_closed else task.ledger.claim(number, task.want())
+        want = task.want(self._wear.left(task.endurance))
+        claim = None if task.ledger.is_closed else task.ledger.claim(number, want)
         if claim is not None:
+            self._wear.begin(task.endurance)
             reader = task.read(claim.entry, self._transport, self._fetcher)
             run = ClaimRun(self._desk, task, claim, reader)
             run.run()
+            self._is_spent = self._wear.end(task.endurance, run.ran)
             if run.is_held:
                 self._held.append((task.job, claim.entry.number, reader))
             self._let_go()
@@ -129,9 +136,11 @@ class Worker:
             desk.tell(Record(Told.DROPPED, 0, 0))
 
     def _has_news(self) -> bool:
-        return native.load(self._desk.words, POSTED) != self._desk.posted or any(
-            task.ledger.is_open for task in self._tasks
-        )
+        return native.load(self._desk.words, POSTED) != self._desk.posted or any(map(self._is_open, self._tasks))
+
+    def _is_open(self, task: Task) -> bool:
+        """Whether there is something that this worker may claim; a guess."""
+        return task.ledger.is_open and self._wear.is_allowed(task.endurance)
 
     def _obey_all(self) -> None:
         """Read letters and messages, if there are any."""
@@ -188,7 +197,9 @@ class Worker:
             self._transport.send(LoadFailed(message.job, failures.dump_error(error), call is not None))
             return
         self._has_worked, has_buffers = True, terms.call.buffers is not None
-        self._tasks.append(Task(message.job, call, ledger, terms.timeout, terms.is_fixed, has_buffers))
+        self._wear.take_on(terms.endurance)
+        timeout, is_fixed, endurance = terms.timeout, terms.is_fixed, terms.endurance
+        self._tasks.append(Task(message.job, call, ledger, timeout, is_fixed, has_buffers, endurance))
 
     def _drop_closed(self) -> None:
         """Forget the jobs that are over; the parent is told, as their memory is its to use again."""

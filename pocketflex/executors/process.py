@@ -90,6 +90,8 @@ class ProcessRun:
             is_whole=job.call.chunk is not None,
             is_joined=runner is not None,
             crashes=crashes,
+            tasks=options.max_tasks_per_child,
+            nbytes=int(options.memory_limit) if options.memory_limit else None,
         )
         self._pickled = pickled or payload.dump_callable(job.call, job.label)
         self._owner: Owner | None = None

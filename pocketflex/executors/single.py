@@ -31,6 +31,8 @@ def is_single(job: Job, options: BatchOptions) -> bool:
         and len(items) == 1
         and not is_array(items[0])
         and options.timeout is None
+        and options.max_tasks_per_child is None
+        and options.memory_limit is None
         and job.call.chunk is None
         and not job.call.retry.waits
         and options.initializer is None

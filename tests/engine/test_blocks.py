@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -28,6 +30,11 @@ from pocketflex._engine.source import Taken
 
 AMPLE = 1 << 20
 COLUMN = range(1, 8)  # the forms of columns
+
+
+class Pair(NamedTuple):
+    one: int
+    two: int
 
 
 class Count(int):
@@ -361,9 +368,22 @@ def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) ->
         ([Count(1)], [Form.PICKLED]),
         ([1, Count(1)], [Form.PICKLED]),
         ([Text("a")], [Form.PICKLED]),
-        ([[1]], [Form.PICKLED]),
+        ([[1]], [Form.PLAIN]),
+        ([(1, "x"), None, {"a": [2.5]}], [Form.PLAIN]),
+        ([(np.float64(1), date(2020, 1, 1), Decimal(1))], [Form.PLAIN]),
+        ([Pair(1, 2)], [Form.PICKLED]),
+        ([(1, Count(1))], [Form.PICKLED]),
+        ([{1}], [Form.PICKLED]),
+        ([[np.arange(3)]], [Form.PICKLED]),
+        ([[bytearray(3)]], [Form.PICKLED]),
+        ([OrderedDict(a=1)], [Form.PICKLED]),
         ([1, datetime(2020, 1, 1, tzinfo=UTC)], [Form.PICKLED]),
-        ([np.float64(1)], [Form.PICKLED]),
+        ([np.float64(1)], [Form.NUMBERS]),
+        ([np.float64(1), np.float32(1)], [Form.PLAIN]),
+        ([np.float64(1), 1.0], [Form.PLAIN]),
+        ([np.datetime64("2020-01-01")], [Form.PICKLED]),
+        ([np.str_("x")], [Form.PICKLED]),
+        ([np.void(b"x")], [Form.PICKLED]),
         (np.arange(3), [Form.ROWS]),
         ([np.arange(3)] * 2, [Form.ARRAYS]),
     ],
@@ -375,6 +395,19 @@ def test_only_exact_types_are_written_without_pickle(ends: Ends, items: Any, for
     assert found in form
     loaded = ends.items(block)
     assert [type(item) for item in loaded] == [type(item) for item in items]
+
+
+@pytest.mark.parametrize("character", "?bhilqBHILQefdFD")
+def test_numbers_of_numpy_arrive_as_they_were(ends: Ends, character: str) -> None:
+    chance = np.random.default_rng(0)
+    dtype = np.dtype(character)
+    octets = chance.integers(0, 2 if character == "?" else 256, 50 * dtype.itemsize, np.uint8)  # NaNs of all kinds too
+    numbers = list(octets.view(dtype))
+    block = ends.encode(numbers, grain=20)
+    assert set(ends.forms(block)) == {Form.NUMBERS}
+    loaded = ends.items(block)
+    assert {type(number) for number in loaded} == {dtype.type}
+    assert np.array(loaded, dtype).tobytes() == octets.tobytes()
 
 
 @given(

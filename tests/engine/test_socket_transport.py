@@ -21,11 +21,14 @@ Ends = tuple[SocketTransport, SocketTransport]
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     ours, theirs = open_pair()
-    with closing(Arena()) as arena, closing(Arena()) as other:
-        with closing(SocketTransport(ours, arena, may_block=False)) as parent:
-            with closing(SocketTransport(theirs, other)) as worker:
-                yield parent, worker
-                worker.lens.forget(1)
+    with (
+        closing(Arena()) as arena,
+        closing(Arena()) as other,
+        closing(SocketTransport(ours, arena, may_block=False)) as parent,
+        closing(SocketTransport(theirs, other)) as worker,
+    ):
+        yield parent, worker
+        worker.lens.forget(1)
 
 
 def load(job: int) -> Load:

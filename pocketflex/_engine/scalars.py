@@ -1,0 +1,49 @@
+"""Numbers of numpy, which are no ndarrays and, where they come in numbers, no reason for as many pickles."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_NUMBERS = "?bhilqBHILQefdFD"  # types of numbers that are nothing but their bytes, as numpy.dtype.char has them
+
+
+def number_type(values: list[Any]) -> str:
+    """The character of the dtype of numpy's numbers, if all values are exactly of one such type; else empty."""
+    first = type(values[0])
+    if (numpy := sys.modules.get("numpy")) is None or not issubclass(first, numpy.number | numpy.bool_):
+        return ""
+    character: str = numpy.dtype(first).char
+    is_plain = character in _NUMBERS and numpy.dtype(character).type is first  # no subclass
+    return character if is_plain and set(map(type, values)) == {first} else ""
+
+
+def pack_numbers(values: list[Any], character: str) -> Any:
+    """Numbers of numpy, all of this type, as an ndarray of bytes."""
+    import numpy as np
+
+    return np.fromiter(values, character, len(values)).view(np.uint8)
+
+
+def scalar_types() -> tuple[type, ...]:
+    """Types besides Python's own scalars whose values are as simple: nobody else's code runs when they are pickled."""
+    numpy, datetime, decimal = map(sys.modules.get, ("numpy", "datetime", "decimal"))
+    return (
+        complex,
+        *((numpy.dtype(character).type for character in _NUMBERS) if numpy else ()),
+        *((datetime.date, datetime.timedelta) if datetime else ()),
+        *((decimal.Decimal,) if decimal else ()),
+    )
+
+
+def read_numbers(data: memoryview, character: str) -> Any:
+    """An ndarray of the numbers in these bytes.
+
+    Raises:
+        ValueError: There is no such type, or they are not of such numbers.
+    """
+    import numpy as np
+
+    if len(character) != 1 or character not in _NUMBERS:
+        raise ValueError(f"numpy has no numbers of type {character!r}")
+    return np.frombuffer(data, character)

@@ -1,0 +1,49 @@
+"""Plain values, in Python; part of the `twin`."""
+
+from __future__ import annotations
+
+from itertools import chain
+from sys import getrefcount
+from typing import Any
+
+_NOT_PLAIN, _FROZEN, _OPEN = range(3)
+_DEEPEST = 50  # what is deeper may be endless
+_SCALARS = frozenset({int, str, float, bytes, bool, type(None)})
+
+
+def weigh(items: list[Any], kinds: tuple[type, ...], /) -> int:
+    """0: not all are plain; 1: all are, and none can be changed; 2: all are."""
+    if type(items) is not list:
+        raise TypeError("items must be a list, and no subclass")
+    if type(kinds) is not tuple:
+        raise TypeError("kinds must be a tuple, and no subclass")
+    weight = _FROZEN
+    for item in items:
+        one = _weigh(item, kinds, _DEEPEST)
+        if not one:
+            return _NOT_PLAIN
+        weight = max(weight, one)
+    return weight
+
+
+def _weigh(value: Any, kinds: tuple[type, ...], depth: int) -> int:
+    kind = type(value)
+    if kind in _SCALARS or any(kind is known for known in kinds):
+        return _FROZEN
+    if not depth or kind not in (tuple, list, dict):
+        return _NOT_PLAIN
+    weight = _FROZEN if kind is tuple else _OPEN
+    for part in chain(value.keys(), value.values()) if kind is dict else value:
+        one = _weigh(part, kinds, depth - 1)
+        if not one or (one == _OPEN and getrefcount(part) > _ALONE):
+            return _NOT_PLAIN
+        weight = max(weight, one)
+    return weight
+
+
+def _count_alone() -> int:
+    """What `getrefcount` says there of a list that only its list has."""
+    return next(getrefcount(part) for part in [[0]])
+
+
+_ALONE = _count_alone()
