@@ -3,7 +3,7 @@
  * Many of them may be pickled as one: no code of anybody's runs while one is, which could fail, or end the process,
  * on behalf of one of them alone; and what is one object in two of them is none that can be changed. Whether it is, the
  * count of references says: a list in a list has one, unless something else has it too. Nothing here runs Python
- * code or makes an object, so nothing changes meanwhile.
+ * code or makes an object, but for one: the attributes of an object of a class that the caller vouches for.
  */
 #include "functions.h"
 
@@ -15,16 +15,19 @@ enum weight {
 
 enum { DEEPEST = 50 }; /* what is deeper may be endless */
 
+static bool is_of(PyObject *value, PyObject *kinds)
+{
+    for (Py_ssize_t index = PyTuple_Size(kinds); index-- > 0;)
+        if (PyTuple_GetItem(kinds, index) == (PyObject *)Py_TYPE(value))
+            return true;
+    return false;
+}
+
 static bool is_scalar(PyObject *value, PyObject *kinds)
 {
     PyTypeObject *type = Py_TYPE(value);
-    if (type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
-        type == &PyBool_Type || value == Py_None)
-        return true;
-    for (Py_ssize_t index = PyTuple_Size(kinds); index-- > 0;)
-        if (PyTuple_GetItem(kinds, index) == (PyObject *)type)
-            return true;
-    return false;
+    return type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
+           type == &PyBool_Type || value == Py_None || is_of(value, kinds);
 }
 
 /* Later versions of Python keep flags in the upper half. */
@@ -75,17 +78,37 @@ static enum weight weigh(PyObject *value, PyObject *kinds, int depth)
     return weight;
 }
 
+/* An object weighs what its attributes do. To have their dict made may run a garbage collection, so it is not done
+ * for what lies within another value. */
+static enum weight weigh_object(PyObject *object, PyObject *kinds)
+{
+    Py_INCREF(object);
+    PyObject *dict = PyObject_GetAttrString(object, "__dict__");
+    PyErr_Clear();
+    bool is_plain = dict && Py_TYPE(dict) == &PyDict_Type && weigh_dict(dict, kinds, DEEPEST) != NOT_PLAIN;
+    Py_XDECREF(dict);
+    Py_DECREF(object);
+    return is_plain ? OPEN : NOT_PLAIN;
+}
+
+static bool take_tuple(PyObject *object, const char *name)
+{
+    if (Py_TYPE(object) == &PyTuple_Type)
+        return true;
+    PyErr_Format(PyExc_TypeError, "%s must be a tuple, and no subclass", name);
+    return false;
+}
+
 FUNCTION(plain_weigh)
 {
-    if (!take_count("weigh", given, 2) || !take_list(arguments[0], "items"))
+    if (!take_count("weigh", given, 3) || !take_list(arguments[0], "items") || !take_tuple(arguments[1], "kinds") ||
+        !take_tuple(arguments[2], "classes"))
         return NULL;
-    if (Py_TYPE(arguments[1]) != &PyTuple_Type) {
-        PyErr_SetString(PyExc_TypeError, "kinds must be a tuple, and no subclass");
-        return NULL;
-    }
     enum weight weight = FROZEN;
     for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < PyList_Size(arguments[0]); index++) {
-        enum weight one = weigh(PyList_GetItem(arguments[0], index), arguments[1], DEEPEST);
+        PyObject *item = PyList_GetItem(arguments[0], index);
+        enum weight one = is_of(item, arguments[2]) ? weigh_object(item, arguments[1])
+                                                    : weigh(item, arguments[1], DEEPEST);
         weight = one == NOT_PLAIN || one > weight ? one : weight;
     }
     return PyLong_FromLong(weight);

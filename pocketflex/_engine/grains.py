@@ -28,10 +28,11 @@ class Form(IntEnum):
     ROWS = 19
     ARRAYS = 20
     PICKLED = 21
-    SHARED = 22
-    FETCHED_ROWS = 23
-    FETCHED_ARRAYS = 24
-    FETCHED_BYTES = 25
+    OBJECTS = 22
+    SHARED = 23
+    FETCHED_ROWS = 24
+    FETCHED_ARRAYS = 25
+    FETCHED_BYTES = 26
 
 
 class Grain(NamedTuple):
@@ -120,14 +121,16 @@ class Table:
 
     def _plain(self) -> Grain | None:
         """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
-        weight = native.weigh(self._values, scalar_types())
+        kinds = set(map(type, self._values))
+        classes = tuple(kind for kind in kinds if len(kinds) == 1 and payload.has_plain_state(kind))
+        weight = native.weigh(self._values, scalar_types(), classes)
         if not weight or (weight > 1 and len(set(map(id, self._values))) < len(self._values)):
             return None
         try:
-            data = pickle.dumps(self._values, protocol=5)
+            data = self._pickler.dump(self._values)[0] if classes else pickle.dumps(self._values, protocol=5)
         except Exception:  # what one of them is to blame for, the pickle of that one shows
             return None
-        return Grain(Form.PLAIN, ((0, data),), len(data), len(self._values))
+        return Grain(Form.OBJECTS if classes else Form.PLAIN, ((0, data),), len(data), len(self._values))
 
     def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
         self._entries.append((tag, data, buffers))

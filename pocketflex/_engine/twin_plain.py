@@ -11,15 +11,19 @@ _DEEPEST = 50  # what is deeper may be endless
 _SCALARS = frozenset({int, str, float, bytes, bool, type(None)})
 
 
-def weigh(items: list[Any], kinds: tuple[type, ...], /) -> int:
+def weigh(items: list[Any], kinds: tuple[type, ...], classes: tuple[type, ...], /) -> int:
     """0: not all are plain; 1: all are, and none can be changed; 2: all are."""
     if type(items) is not list:
         raise TypeError("items must be a list, and no subclass")
-    if type(kinds) is not tuple:
-        raise TypeError("kinds must be a tuple, and no subclass")
+    for name, types in ("kinds", kinds), ("classes", classes):
+        if type(types) is not tuple:
+            raise TypeError(f"{name} must be a tuple, and no subclass")
     weight = _FROZEN
     for item in items:
-        one = _weigh(item, kinds, _DEEPEST)
+        is_object = any(type(item) is known for known in classes)
+        one = _weigh(getattr(item, "__dict__", None) if is_object else item, kinds, _DEEPEST)
+        if is_object and one != _OPEN:
+            return _NOT_PLAIN
         if not one:
             return _NOT_PLAIN
         weight = max(weight, one)
