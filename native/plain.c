@@ -7,6 +7,8 @@
  */
 #include "functions.h"
 
+#include <stdlib.h>
+
 enum weight {
     NOT_PLAIN = 0,
     FROZEN = 1, /* nothing of it can be changed */
@@ -23,11 +25,11 @@ static bool is_of(PyObject *value, PyObject *kinds)
     return false;
 }
 
-static bool is_scalar(PyObject *value, PyObject *kinds)
+static bool is_scalar(PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);
     return type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
-           type == &PyBool_Type || value == Py_None || is_of(value, kinds);
+           type == &PyBool_Type || value == Py_None;
 }
 
 /* Later versions of Python keep flags in the upper half. */
@@ -61,21 +63,48 @@ static enum weight weigh_dict(PyObject *dict, PyObject *kinds, int depth)
 
 static enum weight weigh(PyObject *value, PyObject *kinds, int depth)
 {
-    if (is_scalar(value, kinds))
+    if (is_scalar(value))
         return FROZEN;
+    PyTypeObject *type = Py_TYPE(value);
+    bool is_list = type == &PyList_Type, is_dict = type == &PyDict_Type;
+    if (!is_list && !is_dict && type != &PyTuple_Type)
+        return is_of(value, kinds) ? FROZEN : NOT_PLAIN;
     if (depth == 0)
         return NOT_PLAIN;
-    PyTypeObject *type = Py_TYPE(value);
-    if (type == &PyDict_Type)
+    if (is_dict)
         return weigh_dict(value, kinds, depth);
-    enum weight weight = type == &PyTuple_Type ? FROZEN : type == &PyList_Type ? OPEN : NOT_PLAIN;
-    if (weight == NOT_PLAIN)
-        return NOT_PLAIN;
-    bool is_list = weight == OPEN;
+    enum weight weight = is_list ? OPEN : FROZEN;
     Py_ssize_t count = is_list ? PyList_Size(value) : PyTuple_Size(value);
     for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < count; index++)
         weight = add(weight, is_list ? PyList_GetItem(value, index) : PyTuple_GetItem(value, index), kinds, depth);
     return weight;
+}
+
+/* Items that can be changed, by address, to find one that is there twice: open addressing, at most half full. */
+struct seen {
+    PyObject **slots;
+    size_t mask;
+};
+
+static bool seen_open(struct seen *seen, Py_ssize_t count)
+{
+    size_t size = 16;
+    while (size < 2 * (size_t)count)
+        size *= 2;
+    seen->mask = size - 1;
+    seen->slots = calloc(size, sizeof *seen->slots);
+    return seen->slots != NULL;
+}
+
+/* False if it is there. */
+static bool seen_add(struct seen *seen, PyObject *item)
+{
+    size_t slot = ((uintptr_t)item >> 4) * 0x9E3779B97F4A7C15u >> 20 & seen->mask;
+    for (; seen->slots[slot]; slot = (slot + 1) & seen->mask)
+        if (seen->slots[slot] == item)
+            return false;
+    seen->slots[slot] = item;
+    return true;
 }
 
 /* An object weighs what its attributes do. To have their dict made may run a garbage collection, so it is not done
@@ -91,6 +120,12 @@ static enum weight weigh_object(PyObject *object, PyObject *kinds)
     return is_plain ? OPEN : NOT_PLAIN;
 }
 
+static bool is_fit(PyObject *item, PyObject *kinds, PyObject *classes, struct seen *seen)
+{
+    enum weight weight = is_of(item, classes) ? weigh_object(item, kinds) : weigh(item, kinds, DEEPEST);
+    return weight == FROZEN || (weight == OPEN && seen_add(seen, item));
+}
+
 static bool take_tuple(PyObject *object, const char *name)
 {
     if (Py_TYPE(object) == &PyTuple_Type)
@@ -99,17 +134,15 @@ static bool take_tuple(PyObject *object, const char *name)
     return false;
 }
 
-FUNCTION(plain_weigh)
+FUNCTION(plain_are_plain)
 {
-    if (!take_count("weigh", given, 3) || !take_list(arguments[0], "items") || !take_tuple(arguments[1], "kinds") ||
+    if (!take_count("are_plain", given, 3) || !take_list(arguments[0], "items") || !take_tuple(arguments[1], "kinds") ||
         !take_tuple(arguments[2], "classes"))
         return NULL;
-    enum weight weight = FROZEN;
-    for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < PyList_Size(arguments[0]); index++) {
-        PyObject *item = PyList_GetItem(arguments[0], index);
-        enum weight one = is_of(item, arguments[2]) ? weigh_object(item, arguments[1])
-                                                    : weigh(item, arguments[1], DEEPEST);
-        weight = one == NOT_PLAIN || one > weight ? one : weight;
-    }
-    return PyLong_FromLong(weight);
+    struct seen seen;
+    bool are_plain = seen_open(&seen, PyList_Size(arguments[0]));
+    for (Py_ssize_t index = 0; are_plain && index < PyList_Size(arguments[0]); index++)
+        are_plain = is_fit(PyList_GetItem(arguments[0], index), arguments[1], arguments[2], &seen);
+    free(seen.slots);
+    return PyBool_FromLong(are_plain);
 }

@@ -11,23 +11,22 @@ _DEEPEST = 50  # what is deeper may be endless
 _SCALARS = frozenset({int, str, float, bytes, bool, type(None)})
 
 
-def weigh(items: list[Any], kinds: tuple[type, ...], classes: tuple[type, ...], /) -> int:
-    """0: not all are plain; 1: all are, and none can be changed; 2: all are."""
+def are_plain(items: list[Any], kinds: tuple[type, ...], classes: tuple[type, ...], /) -> bool:
+    """Whether all are plain, and share nothing that can be changed."""
     if type(items) is not list:
         raise TypeError("items must be a list, and no subclass")
     for name, types in ("kinds", kinds), ("classes", classes):
         if type(types) is not tuple:
             raise TypeError(f"{name} must be a tuple, and no subclass")
-    weight = _FROZEN
+    seen: set[int] = set()
     for item in items:
         is_object = any(type(item) is known for known in classes)
-        one = _weigh(getattr(item, "__dict__", None) if is_object else item, kinds, _DEEPEST)
-        if is_object and one != _OPEN:
-            return _NOT_PLAIN
-        if not one:
-            return _NOT_PLAIN
-        weight = max(weight, one)
-    return weight
+        weight = _weigh(getattr(item, "__dict__", None) if is_object else item, kinds, _DEEPEST)
+        if not weight or id(item) in seen or (is_object and weight != _OPEN):
+            return False
+        if weight == _OPEN:
+            seen.add(id(item))
+    return True
 
 
 def _weigh(value: Any, kinds: tuple[type, ...], depth: int) -> int:
