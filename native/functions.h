@@ -37,6 +37,6 @@ FUNCTION(stack_alike);
 FUNCTION(stack_stack);
 
 /* plain.c */
-FUNCTION(plain_weigh);
+FUNCTION(plain_are_plain);
 
 #endif

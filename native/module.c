@@ -42,8 +42,8 @@ static PyMethodDef FUNCTIONS[] = {
     ENTRY("alike", stack_alike, "(items, kind, /)",
           "Whether all are exactly of that type, of one dtype and shape, contiguous, and may be written to."),
     ENTRY("stack", stack_stack, "(items, buffer, offset, /)", "Write the bytes of each item, one behind the other."),
-    ENTRY("weigh", plain_weigh, "(items, kinds, /)",
-          "0: not all are plain; 1: all are, and none can be changed; 2: all are."),
+    ENTRY("are_plain", plain_are_plain, "(items, kinds, classes, /)",
+          "Whether all are plain, and share nothing that can be changed."),
     {NULL, NULL, 0, NULL},
 };
 

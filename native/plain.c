@@ -3,9 +3,11 @@
  * Many of them may be pickled as one: no code of anybody's runs while one is, which could fail, or end the process,
  * on behalf of one of them alone; and what is one object in two of them is none that can be changed. Whether it is, the
  * count of references says: a list in a list has one, unless something else has it too. Nothing here runs Python
- * code or makes an object, so nothing changes meanwhile.
+ * code or makes an object, but for one: the attributes of an object of a class that the caller vouches for.
  */
 #include "functions.h"
+
+#include <stdlib.h>
 
 enum weight {
     NOT_PLAIN = 0,
@@ -15,16 +17,19 @@ enum weight {
 
 enum { DEEPEST = 50 }; /* what is deeper may be endless */
 
-static bool is_scalar(PyObject *value, PyObject *kinds)
+static bool is_of(PyObject *value, PyObject *kinds)
 {
-    PyTypeObject *type = Py_TYPE(value);
-    if (type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
-        type == &PyBool_Type || value == Py_None)
-        return true;
     for (Py_ssize_t index = PyTuple_Size(kinds); index-- > 0;)
-        if (PyTuple_GetItem(kinds, index) == (PyObject *)type)
+        if (PyTuple_GetItem(kinds, index) == (PyObject *)Py_TYPE(value))
             return true;
     return false;
+}
+
+static bool is_scalar(PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    return type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
+           type == &PyBool_Type || value == Py_None;
 }
 
 /* Later versions of Python keep flags in the upper half. */
@@ -58,35 +63,86 @@ static enum weight weigh_dict(PyObject *dict, PyObject *kinds, int depth)
 
 static enum weight weigh(PyObject *value, PyObject *kinds, int depth)
 {
-    if (is_scalar(value, kinds))
+    if (is_scalar(value))
         return FROZEN;
+    PyTypeObject *type = Py_TYPE(value);
+    bool is_list = type == &PyList_Type, is_dict = type == &PyDict_Type;
+    if (!is_list && !is_dict && type != &PyTuple_Type)
+        return is_of(value, kinds) ? FROZEN : NOT_PLAIN;
     if (depth == 0)
         return NOT_PLAIN;
-    PyTypeObject *type = Py_TYPE(value);
-    if (type == &PyDict_Type)
+    if (is_dict)
         return weigh_dict(value, kinds, depth);
-    enum weight weight = type == &PyTuple_Type ? FROZEN : type == &PyList_Type ? OPEN : NOT_PLAIN;
-    if (weight == NOT_PLAIN)
-        return NOT_PLAIN;
-    bool is_list = weight == OPEN;
+    enum weight weight = is_list ? OPEN : FROZEN;
     Py_ssize_t count = is_list ? PyList_Size(value) : PyTuple_Size(value);
     for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < count; index++)
         weight = add(weight, is_list ? PyList_GetItem(value, index) : PyTuple_GetItem(value, index), kinds, depth);
     return weight;
 }
 
-FUNCTION(plain_weigh)
+/* Items that can be changed, by address, to find one that is there twice: open addressing, at most half full. */
+struct seen {
+    PyObject **slots;
+    size_t mask;
+};
+
+static bool seen_open(struct seen *seen, Py_ssize_t count)
 {
-    if (!take_count("weigh", given, 2) || !take_list(arguments[0], "items"))
+    size_t size = 16;
+    while (size < 2 * (size_t)count)
+        size *= 2;
+    seen->mask = size - 1;
+    seen->slots = calloc(size, sizeof *seen->slots);
+    return seen->slots != NULL;
+}
+
+/* False if it is there. */
+static bool seen_add(struct seen *seen, PyObject *item)
+{
+    size_t slot = ((uintptr_t)item >> 4) * 0x9E3779B97F4A7C15u >> 20 & seen->mask;
+    for (; seen->slots[slot]; slot = (slot + 1) & seen->mask)
+        if (seen->slots[slot] == item)
+            return false;
+    seen->slots[slot] = item;
+    return true;
+}
+
+/* An object weighs what its attributes do. To have their dict made may run a garbage collection, so it is not done
+ * for what lies within another value. */
+static enum weight weigh_object(PyObject *object, PyObject *kinds)
+{
+    Py_INCREF(object);
+    PyObject *dict = PyObject_GetAttrString(object, "__dict__");
+    PyErr_Clear();
+    bool is_plain = dict && Py_TYPE(dict) == &PyDict_Type && weigh_dict(dict, kinds, DEEPEST) != NOT_PLAIN;
+    Py_XDECREF(dict);
+    Py_DECREF(object);
+    return is_plain ? OPEN : NOT_PLAIN;
+}
+
+static bool is_fit(PyObject *item, PyObject *kinds, PyObject *classes, struct seen *seen)
+{
+    enum weight weight = is_of(item, classes) ? weigh_object(item, kinds) : weigh(item, kinds, DEEPEST);
+    return weight == FROZEN || (weight == OPEN && seen_add(seen, item));
+}
+
+static bool take_tuple(PyObject *object, const char *name)
+{
+    if (Py_TYPE(object) == &PyTuple_Type)
+        return true;
+    PyErr_Format(PyExc_TypeError, "%s must be a tuple, and no subclass", name);
+    return false;
+}
+
+FUNCTION(plain_are_plain)
+{
+    if (!take_count("are_plain", given, 3) || !take_list(arguments[0], "items") || !take_tuple(arguments[1], "kinds") ||
+        !take_tuple(arguments[2], "classes"))
         return NULL;
-    if (Py_TYPE(arguments[1]) != &PyTuple_Type) {
-        PyErr_SetString(PyExc_TypeError, "kinds must be a tuple, and no subclass");
-        return NULL;
-    }
-    enum weight weight = FROZEN;
-    for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < PyList_Size(arguments[0]); index++) {
-        enum weight one = weigh(PyList_GetItem(arguments[0], index), arguments[1], DEEPEST);
-        weight = one == NOT_PLAIN || one > weight ? one : weight;
-    }
-    return PyLong_FromLong(weight);
+    struct seen seen;
+    bool are_plain = seen_open(&seen, PyList_Size(arguments[0]));
+    for (Py_ssize_t index = 0; are_plain && index < PyList_Size(arguments[0]); index++)
+        are_plain = is_fit(PyList_GetItem(arguments[0], index), arguments[1], arguments[2], &seen);
+    free(seen.slots);
+    return PyBool_FromLong(are_plain);
 }

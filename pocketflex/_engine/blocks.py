@@ -20,6 +20,8 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
     ROWS       rows of an ndarray without objects;      the rows, C order; in the notes dtype, shape and whether
     ARRAYS     a list of ndarrays of one form           they may be written to: of the ndarray, of each of the list
     PICKLED    everything else, and failures            table | pickles | buffers
+    OBJECTS    a list of objects of one class that      as PLAIN
+               are their attributes, plain ones
     SHARED     rows of an array that `share` has made   none here: the offset is that in the array's segment,
                                                         whose number the notes have besides what ROWS have
     FETCHED_*  large items that workers read out of     for each piece its address and length there; notes as of

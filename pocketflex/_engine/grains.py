@@ -15,6 +15,7 @@ from .scalars import number_type, pack_numbers, scalar_types
 from .segments import round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
+_PLAIN = _SCALARS | {tuple, list, dict}
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
 FAILURE = 1  # the tag of a failure in a table
 
@@ -28,10 +29,11 @@ class Form(IntEnum):
     ROWS = 19
     ARRAYS = 20
     PICKLED = 21
-    SHARED = 22
-    FETCHED_ROWS = 23
-    FETCHED_ARRAYS = 24
-    FETCHED_BYTES = 25
+    OBJECTS = 22
+    SHARED = 23
+    FETCHED_ROWS = 24
+    FETCHED_ARRAYS = 25
+    FETCHED_BYTES = 26
 
 
 class Grain(NamedTuple):
@@ -120,14 +122,20 @@ class Table:
 
     def _plain(self) -> Grain | None:
         """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
-        weight = native.weigh(self._values, scalar_types())
-        if not weight or (weight > 1 and len(set(map(id, self._values))) < len(self._values)):
+        classes = self._classes()
+        if not native.are_plain(self._values, scalar_types(), classes):
             return None
         try:
-            data = pickle.dumps(self._values, protocol=5)
+            data = self._pickler.dump(self._values)[0] if classes else pickle.dumps(self._values, protocol=5)
         except Exception:  # what one of them is to blame for, the pickle of that one shows
             return None
-        return Grain(Form.PLAIN, ((0, data),), len(data), len(self._values))
+        return Grain(Form.OBJECTS if classes else Form.PLAIN, ((0, data),), len(data), len(self._values))
+
+    def _classes(self) -> tuple[type, ...]:
+        """The class of all of them, if they are objects that may be pickled as one; else none."""
+        first = type(self._values[0])
+        is_one = first not in _PLAIN and payload.has_plain_state(first) and set(map(type, self._values)) == {first}
+        return (first,) if is_one else ()
 
     def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
         self._entries.append((tag, data, buffers))

@@ -70,7 +70,7 @@ class ItemReader(Reader):
 
     def is_pickled(self, grain: int) -> bool:
         """Whether the items of a grain must be loaded one by one, by code that may be the user's."""
-        return self._places[grain].form == Form.PICKLED
+        return self._places[grain].form in (Form.PICKLED, Form.OBJECTS)
 
     def items(self, grain: int) -> list[Any] | Iterator[Any]:
         """The items of a grain: a list, or where they are pickled an iterator that loads one at a time.
@@ -82,7 +82,7 @@ class ItemReader(Reader):
         if place.form <= Form.PLAIN:
             self._fill(place, scalars := [None] * place.length, 0)
             return scalars
-        if place.form == Form.PICKLED:
+        if self.is_pickled(grain):
             return map(self._entries(place, self._buffer).load, range(place.length))
         if place.is_fetched:
             return self.one_by_one(grain, 0, place.length)

@@ -26,6 +26,7 @@ __all__ = [
     "LEDGER_WORDS",
     "admit",
     "alike",
+    "are_plain",
     "await_each",
     "call_each",
     "claim",
@@ -42,13 +43,13 @@ __all__ = [
     "spin",
     "stack",
     "store",
-    "weigh",
 ]
 
 IS_NATIVE: bool = _core.__name__ == "pocketflex._native"
 LEDGER_WORDS = _core.LEDGER_WORDS
 admit = _core.admit
 alike = _core.alike
+are_plain = _core.are_plain
 await_each = _core.await_each
 call_each = _core.call_each
 claim = _core.claim
@@ -65,4 +66,3 @@ publish = _core.publish
 spin = _core.spin
 stack = _core.stack
 store = _core.store
-weigh = _core.weigh

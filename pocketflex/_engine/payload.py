@@ -10,6 +10,7 @@ from a file or a network.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import marshal
@@ -30,6 +31,10 @@ from ..outcome import describe
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 
+_HOOKS = (
+    "__new__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__",
+    "__getattribute__", "__getattr__", "__del__",
+)  # fmt: skip
 _IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as a view of its own
 
 
@@ -73,6 +78,21 @@ class ObjectPickler:
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
         return _set_aside(buffer, self._buffers)
+
+
+def has_plain_state(kind: type) -> bool:
+    """Whether nobody's code but Python's runs while objects of a class are pickled, loaded or gone.
+
+    That is so where an object is its `__dict__`, and its class has none of the methods that pickle asks for.
+    """
+    return (
+        type(kind) is type
+        and kind.__dictoffset__ != 0
+        and kind not in copyreg.dispatch_table
+        and all(getattr(kind, name, None) is getattr(object, name, None) for name in _HOOKS)
+        and not any(vars(base).get("__slots__") for base in kind.__mro__)
+        and not any(isinstance(vars(base).get("__dict__"), property) for base in kind.__mro__)
+    )
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types

@@ -80,10 +80,7 @@ class Reader:
         elif place.form == Form.NUMBERS:
             items[at : at + place.length] = self._numbers(place)
         elif place.form == Form.PLAIN:
-            plain = pickle.loads(self._bytes[place.at : place.at + place.nbytes])
-            if type(plain) is not list or len(plain) != place.length:
-                _refuse(place.length)
-            items[at : at + place.length] = plain
+            items[at : at + place.length] = _load_all(self._bytes[place.at : place.at + place.nbytes], place.length)
         else:
             return False
         return True
@@ -120,11 +117,33 @@ class Reader:
         rows.flags.writeable = is_writable
         return rows
 
-    def _entries(self, place: Place, buffer: Callable[[int, int], Any]) -> _Entries:
+    def _entries(self, place: Place, buffer: Callable[[int, int], Any]) -> _Entries | _Objects:
         if self._classes is None and len(self._notes):
             self._classes = payload.SharedClasses(self._notes)
         view = self._bytes[place.at : place.at + place.nbytes]
+        if place.form == Form.OBJECTS:
+            return _Objects(view, place.length, self._classes)
         return _Entries(view, place.length, lambda at, nbytes: buffer(place.at + at, nbytes), self._classes)
+
+
+class _Objects:
+    """Reads the entries of an OBJECTS grain: all at once, when the first is asked for."""
+
+    def __init__(self, view: memoryview, length: int, classes: payload.SharedClasses | None) -> None:
+        self._view = view
+        self._length = length
+        self._classes = classes
+        self._objects: list[Any] = []
+
+    def is_failure(self, position: int) -> bool:
+        return False
+
+    def load(self, position: int) -> Any:
+        """Each can be had once."""
+        if not self._objects:
+            self._objects = _load_all(self._view, self._length, self._classes)
+        found, self._objects[position] = self._objects[position], None
+        return found
 
 
 class _Entries:
@@ -159,6 +178,14 @@ class _Entries:
     def _span(self, position: int, column: int, zero: int) -> tuple[int, int]:
         begin = self._table[3 * (position - 1) + column] if position else zero
         return begin, self._table[3 * position + column]
+
+
+def _load_all(data: memoryview, length: int, classes: payload.SharedClasses | None = None) -> list[Any]:
+    """So many values, pickled as one list."""
+    values = payload.load(data, (), classes)
+    if type(values) is not list or len(values) != length:
+        _refuse(length)
+    return values
 
 
 def _refuse(length: int) -> NoReturn:

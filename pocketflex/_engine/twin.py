@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .twin_columns import LIMIT, decode, encode
 from .twin_fetch import admit, fetch, fetch_bytes, locate
 from .twin_ledger import LEDGER_WORDS, claim, hand_back, owned, publish
-from .twin_plain import weigh
+from .twin_plain import are_plain
 from .twin_stack import alike, stack
 from .twin_words import MOST, between, fence, int64, load, open_words, signed, spin, store
 
@@ -25,6 +25,7 @@ __all__ = [
     "LEDGER_WORDS",
     "admit",
     "alike",
+    "are_plain",
     "await_each",
     "call_each",
     "claim",
@@ -41,7 +42,6 @@ __all__ = [
     "spin",
     "stack",
     "store",
-    "weigh",
 ]
 
 _JOB, _INDEX, _CANCELLED = 0, 1, 4  # of a worker's slot

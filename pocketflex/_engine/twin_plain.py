@@ -11,19 +11,22 @@ _DEEPEST = 50  # what is deeper may be endless
 _SCALARS = frozenset({int, str, float, bytes, bool, type(None)})
 
 
-def weigh(items: list[Any], kinds: tuple[type, ...], /) -> int:
-    """0: not all are plain; 1: all are, and none can be changed; 2: all are."""
+def are_plain(items: list[Any], kinds: tuple[type, ...], classes: tuple[type, ...], /) -> bool:
+    """Whether all are plain, and share nothing that can be changed."""
     if type(items) is not list:
         raise TypeError("items must be a list, and no subclass")
-    if type(kinds) is not tuple:
-        raise TypeError("kinds must be a tuple, and no subclass")
-    weight = _FROZEN
+    for name, types in ("kinds", kinds), ("classes", classes):
+        if type(types) is not tuple:
+            raise TypeError(f"{name} must be a tuple, and no subclass")
+    seen: set[int] = set()
     for item in items:
-        one = _weigh(item, kinds, _DEEPEST)
-        if not one:
-            return _NOT_PLAIN
-        weight = max(weight, one)
-    return weight
+        is_object = any(type(item) is known for known in classes)
+        weight = _weigh(getattr(item, "__dict__", None) if is_object else item, kinds, _DEEPEST)
+        if not weight or id(item) in seen or (is_object and weight != _OPEN):
+            return False
+        if weight == _OPEN:
+            seen.add(id(item))
+    return True
 
 
 def _weigh(value: Any, kinds: tuple[type, ...], depth: int) -> int:

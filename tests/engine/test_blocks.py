@@ -7,8 +7,10 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +32,29 @@ from pocketflex._engine.source import Taken
 
 AMPLE = 1 << 20
 COLUMN = range(1, 8)  # the forms of columns
+
+
+class Point:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+@dataclass(frozen=True)
+class Place:
+    x: int
+    parts: list[int]
+
+
+class Slots:
+    __slots__ = ("__dict__", "x")
+
+
+class Odd(Point):
+    def __init__(self) -> None:
+        self.x = 1
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
 
 class Pair(NamedTuple):
@@ -377,6 +402,16 @@ def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) ->
         ([[np.arange(3)]], [Form.PICKLED]),
         ([[bytearray(3)]], [Form.PICKLED]),
         ([OrderedDict(a=1)], [Form.PICKLED]),
+        ([Point(1), Point(2)], [Form.OBJECTS]),
+        ([Place(1, [2])], [Form.OBJECTS]),
+        ([Point(1), Place(1, [2])], [Form.PICKLED]),
+        ([Point(Point(1))], [Form.PICKLED]),
+        ([[Point(1)]], [Form.PICKLED]),
+        ([Point({1})], [Form.PICKLED]),
+        ([Slots()], [Form.PICKLED]),
+        ([Odd()], [Form.PICKLED]),
+        ([ValueError("x")], [Form.PICKLED]),
+        ([SimpleNamespace(a=1)], [Form.PICKLED]),
         ([1, datetime(2020, 1, 1, tzinfo=UTC)], [Form.PICKLED]),
         ([np.float64(1)], [Form.NUMBERS]),
         ([np.float64(1), np.float32(1)], [Form.PLAIN]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,6 +14,29 @@ from pocketflex._engine.payload import ship_by_value
 ship_by_value(sys.modules[__name__])  # workers cannot import this file
 
 shared: list[int] = []
+
+
+@dataclass
+class Point:
+    x: int
+    parts: Any = None
+
+
+class Careful:
+    """Its pickling fails for one of them, and its loading for another."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.number == 7:
+            raise ValueError("seven stays here")
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["number"] == 9:
+            raise ValueError("nine does not arrive")
+        self.__dict__.update(state)
 
 
 def record(number: int) -> dict[str, Any]:
@@ -67,3 +91,48 @@ def test_one_that_cannot_be_sent_costs_itself() -> None:
     assert isinstance(results[9], pf.Failure)
     assert results[9].kind == "unpicklable"
     assert results[8] == {"number": 8, "odd": [8]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5_000])
+def test_objects_arrive(count: int) -> None:
+    points = [Point(number, [number]) for number in range(count)]
+    assert pf.parallel_map(lambda number: Point(number, [number]), range(count), max_workers=2) == points
+    found = pf.parallel_map(lambda point: point, points, max_workers=2)
+    assert found == points
+    assert {type(point) for point in found} == {Point}
+
+
+def test_what_objects_share_is_theirs_alone() -> None:
+    part = [0]
+
+    def grow(point: Point) -> int:
+        point.parts.append(1)
+        return len(point.parts)
+
+    assert pf.parallel_map(grow, [Point(number, part) for number in range(50)], max_workers=2) == [2] * 50
+    point = Point(0, [0])
+    assert pf.parallel_map(grow, [point] * 50, max_workers=2) == [2] * 50
+
+
+@pytest.mark.parametrize("is_item", [True, False], ids=["item", "result"])
+def test_an_object_whose_own_code_fails_costs_itself(is_item: bool) -> None:
+    items: Any = [Careful(number) for number in range(20)] if is_item else range(20)
+    work: Any = (lambda item: item.number) if is_item else Careful
+    results = pf.parallel_map(work, items, max_workers=2, on_error="collect")
+    assert [number for number, found in enumerate(results) if isinstance(found, pf.Failure)] == [7, 9]
+
+
+def test_objects_of_a_class_that_cannot_be_loaded_each_fail() -> None:
+    """In the parent the class is not where the worker found it."""
+
+    def make(number: int) -> Any:
+        import types
+
+        module = sys.modules.setdefault("made_in_a_worker", types.ModuleType("made_in_a_worker"))
+        kind = module.__dict__.setdefault("Kind", type("Kind", (), {"__module__": "made_in_a_worker"}))
+        found = kind()
+        found.number = number
+        return found
+
+    results = pf.parallel_map(make, range(10), max_workers=2, on_error="collect")
+    assert all(isinstance(result, pf.Failure) or result.number == at for at, result in enumerate(results))

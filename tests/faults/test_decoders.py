@@ -26,11 +26,14 @@ from pocketflex._engine.source import Taken
 ROUNDS = int(sys.argv[1])
 WORDS = [0, 1, -1, 2, 7, 8, 16, 17, 20, 21, 24, 64, 65, 1 << 20, 1 << 31, 1 << 32, 1 << 62, (1 << 63) - 1, -(1 << 63)]
 LARGE = [bytes([n]) * 20_000 for n in range(6)]
+class Thing:
+    def __init__(self, n): self.n = n
 ITEMS = {
     "ints": list(range(50)), "floats": [n / 7 for n in range(50)], "text": [f"item {n}" for n in range(50)],
     "utf8": ["\u00e4\u00f6" * n for n in range(20)], "bytes": [bytes(n) for n in range(20)], "none": [None] * 40,
     "bools": [True, False] * 20, "mixed": [1, "a", None, 2.5, 1j, 1 << 80] * 5,
-    "numbers": [np.float32(n) for n in range(40)], "objects": [[n, {n: "x"}] for n in range(30)],
+    "numbers": [np.float32(n) for n in range(40)], "plain": [[n, {n: "x"}] for n in range(30)],
+    "objects": [Thing(n) for n in range(30)], "sets": [[n, {n}] for n in range(30)],
     "buffers": [[np.full(600, n)] for n in range(5)], "rows": np.arange(600.0).reshape(30, 20),
     "arrays": [np.full(30, n) for n in range(20)],
 }
