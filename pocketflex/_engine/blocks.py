@@ -15,13 +15,11 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
     MARSHAL    a list of mixed exact types of these,    one marshal of the list
                complex numbers, large ints
     NUMBERS    a list of one type of numpy's numbers    numpy.dtype.char in 8 bytes, the numbers
-    PLAIN      a list of tuples, lists and dicts of     one pickle of the list
-               scalars (native/plain.c)
+    PLAIN      tuples, lists, dicts of scalars          one pickle of the list (native/plain.c)
     ROWS       rows of an ndarray without objects;      the rows, C order; in the notes dtype, shape and whether
     ARRAYS     a list of ndarrays of one form           they may be written to: of the ndarray, of each of the list
     PICKLED    everything else, and failures            table | pickles | buffers
-    OBJECTS    a list of objects of one class that      as PLAIN
-               are their attributes, plain ones
+    OBJECTS    objects of one class with such attributes   as PLAIN
     SHARED     rows of an array that `share` has made   none here: the offset is that in the array's segment,
                                                         whose number the notes have besides what ROWS have
     FETCHED_*  large items that workers read out of     for each piece its address and length there; notes as of
@@ -29,11 +27,8 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
 
 The table of a PICKLED grain: for each entry its tag (0 value, 1 failure), the end of its pickle and
 the end of its list of buffers; then for each buffer its offset and length, all counted from the
-grain. Every entry is a pickle of its own, so that one that cannot be loaded costs no other; only the
-classes that travel by value are pickled together, once a block, in the notes.
-
-Only exact types are written as columns or by marshal: what arrives is what was sent. marshal is five
-times faster than pickle here, and both ends are always the same interpreter.
+grain. Every entry is a pickle of its own, so that one that cannot be loaded costs no other; only classes
+that travel by value are pickled once a block, in the notes. All else is for exact types: what arrives is what was sent.
 """
 
 from __future__ import annotations

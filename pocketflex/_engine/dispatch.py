@@ -215,14 +215,12 @@ class Dispatch:
     def _size(self, state: _Job) -> int:
         """Items in the next block: what a worker claims at a time, more where they can be shared out."""
         shares = _SHARES if state.pace.is_known else 1  # the first ones can be claimed item by item
-        most = MOST_GRAINS if state.limits.tasks else state.pace.room
-        return state.limits.chunksize or min(shares * state.pace.size(), state.pace.room, most)
+        most = min(state.pace.room, MOST_GRAINS) if state.limits.tasks else state.pace.room
+        return state.limits.chunksize or min(shares * state.pace.size(), most)
 
     @staticmethod
     def _grain(state: _Job, size: int) -> int:
-        if state.limits.tasks:
-            return state.limits.chunksize or 1  # so that a worker can run exactly as many as are left to it
-        return state.limits.chunksize or max(state.pace.grain(), -(-size // MOST_GRAINS))
+        return state.limits.chunksize or (1 if state.limits.tasks else max(state.pace.grain(), -(-size // MOST_GRAINS)))
 
     def _plan_again(self, state: _Job, size: int) -> Plan:
         span = state.again.popleft()

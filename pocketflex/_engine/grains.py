@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from . import native, payload
 from .failures import FailureRecord
-from .scalars import number_type, pack_numbers, scalar_types
+from .scalars import has_plain_state, number_type, pack_numbers, scalar_types
 from .segments import round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
@@ -134,7 +134,7 @@ class Table:
     def _classes(self) -> tuple[type, ...]:
         """The class of all of them, if they are objects that may be pickled as one; else none."""
         first = type(self._values[0])
-        is_one = first not in _PLAIN and payload.has_plain_state(first) and set(map(type, self._values)) == {first}
+        is_one = first not in _PLAIN and has_plain_state(first) and set(map(type, self._values)) == {first}
         return (first,) if is_one else ()
 
     def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:

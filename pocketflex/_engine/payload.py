@@ -10,7 +10,6 @@ from a file or a network.
 
 from __future__ import annotations
 
-import copyreg
 import functools
 import io
 import marshal
@@ -31,10 +30,6 @@ from ..outcome import describe
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 
-_HOOKS = (
-    "__new__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__",
-    "__getattribute__", "__getattr__", "__del__",
-)  # fmt: skip
 _IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as a view of its own
 
 
@@ -57,15 +52,13 @@ class ObjectPickler:
         Raises:
             Exception: Whatever the value's own pickling code raises.
         """
-        stream, pickler = self._stream, self._pickler
-        stream.seek(0)
-        stream.truncate()
-        if self._buffers:
-            self._buffers = []
-        pickler.clear_memo()
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._buffers = []
+        self._pickler.clear_memo()
         # CloudPickler.dump only rewrites RecursionError; its base does the work at half the cost
-        pickle.Pickler.dump(pickler, value)
-        return stream.getvalue(), self._buffers
+        pickle.Pickler.dump(self._pickler, value)
+        return self._stream.getvalue(), self._buffers
 
     def shared(self) -> bytes:
         """What `SharedClasses` needs for the pickles made so far, asked for when all are; empty if they need nothing.
@@ -78,21 +71,6 @@ class ObjectPickler:
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
         return _set_aside(buffer, self._buffers)
-
-
-def has_plain_state(kind: type) -> bool:
-    """Whether nobody's code but Python's runs while objects of a class are pickled, loaded or gone.
-
-    That is so where an object is its `__dict__`, and its class has none of the methods that pickle asks for.
-    """
-    return (
-        type(kind) is type
-        and kind.__dictoffset__ != 0
-        and kind not in copyreg.dispatch_table
-        and all(getattr(kind, name, None) is getattr(object, name, None) for name in _HOOKS)
-        and not any(vars(base).get("__slots__") for base in kind.__mro__)
-        and not any(isinstance(vars(base).get("__dict__"), property) for base in kind.__mro__)
-    )
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -239,8 +217,7 @@ def dump_callable(call: Any, label: str) -> Pickled:
 
 
 def _set_aside(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
-    raw = buffer.raw()
-    if raw.nbytes < _IN_BAND:
+    if (raw := buffer.raw()).nbytes < _IN_BAND:
         return True
     buffers.append(raw)
     return False

@@ -1,11 +1,19 @@
-"""Numbers of numpy, which are no ndarrays and, where they come in numbers, no reason for as many pickles."""
+"""Values that are simple though they are not Python's own scalars: numbers of numpy, objects that are their attributes.
+
+Where they come in numbers they are no reason for as many pickles.
+"""
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from typing import Any
 
 _NUMBERS = "?bhilqBHILQefdFD"  # types of numbers that are nothing but their bytes, as numpy.dtype.char has them
+_HOOKS = (
+    "__new__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__",
+    "__getattribute__", "__getattr__", "__del__",
+)  # fmt: skip
 
 
 def number_type(values: list[Any]) -> str:
@@ -47,3 +55,18 @@ def read_numbers(data: memoryview, character: str) -> Any:
     if len(character) != 1 or character not in _NUMBERS:
         raise ValueError(f"numpy has no numbers of type {character!r}")
     return np.frombuffer(data, character)
+
+
+def has_plain_state(kind: type) -> bool:
+    """Whether nobody's code but Python's runs while objects of a class are pickled, loaded or gone.
+
+    That is so where an object is its `__dict__`, and its class has none of the methods that pickle asks for.
+    """
+    return (
+        type(kind) is type
+        and kind.__dictoffset__ != 0
+        and kind not in copyreg.dispatch_table
+        and all(getattr(kind, name, None) is getattr(object, name, None) for name in _HOOKS)
+        and not any(vars(base).get("__slots__") for base in kind.__mro__)
+        and not any(isinstance(vars(base).get("__dict__"), property) for base in kind.__mro__)
+    )

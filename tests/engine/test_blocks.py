@@ -432,6 +432,15 @@ def test_only_exact_types_are_written_without_pickle(ends: Ends, items: Any, for
     assert [type(item) for item in loaded] == [type(item) for item in items]
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_buffer_is_of_the_item_that_has_it(ends: Ends, at: int) -> None:
+    items: list[Any] = [{number} for number in range(3)]
+    items[at] = [np.full(600, 7)]
+    loaded = ends.items(ends.encode(items, grain=10))
+    assert same(loaded, items)
+    del loaded
+
+
 @pytest.mark.parametrize("character", "?bhilqBHILQefdFD")
 def test_numbers_of_numpy_arrive_as_they_were(ends: Ends, character: str) -> None:
     chance = np.random.default_rng(0)

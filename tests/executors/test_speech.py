@@ -276,7 +276,7 @@ def test_a_flood_that_nobody_reads_fills_no_memory(kept: Kept) -> None:
     assert next(stream) == 0
     before = len(kept.records)
     stream.close()
-    assert len(kept.records) - before < 3000
+    assert len(kept.records) - before < 20_000  # what it says in the 50 ms until it is ended
 
 
 def test_a_record_larger_than_a_packet_arrives(kept: Kept) -> None:
