@@ -23,7 +23,7 @@ The files in the order of an item's life:
       segments        the pieces that they are made of; exclusive is their lock
     errands           calls of one item, handed to an idle worker without all that follows; hatch is where
     pool              joins dispatch (what is offered) and crew (who runs); one wait for all jobs
-      dispatch        decisions without I/O: which block next, blame, what runs again; with pace and ranges
+      dispatch        decisions without I/O: which block next, blame, what runs again; with course, pace, ranges
       intake          what workers tell, taken in
       job             a job and its inbox
       retired         jobs that ended before their workers let go of them

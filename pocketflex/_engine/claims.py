@@ -23,6 +23,7 @@ from .reading import Column
 from .records import Record, Told
 from .task import Office, Task
 from .telling import Telling
+from .wear import forget_peak
 
 _LOOK = 0.0005  # seconds between two looks at the clock, which costs more than a tiny item ...
 _MOST_UNWATCHED = 64  # ... but never more items than this, as they may turn out dearer than the last ones
@@ -50,6 +51,8 @@ class ClaimRun:
     def run(self) -> None:
         """Run the items and tell their outcomes; hand back what is not run."""
         begin_attempt(0)
+        if self._task.endurance.nbytes:
+            forget_peak()
         self._words[COUNT] = 1
         run, is_unreadable = self._run_chunk if self._task.call.chunk else self._run_grains, False
         try:

@@ -14,82 +14,53 @@ are. Events go in as method calls, instructions come out as return values. Rules
     worker does; but nothing of a job that has ended a worker, for that could end the owner. It may be
     in an item for long, so more waits unclaimed meanwhile.
  7. An item that waits for its next attempt is in no lot. Once due, it is planned alone, before new ones.
+ 8. Where memory is limited, there are no more blocks, of one item each, than it will do for.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from .pace import Pace
-from .ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Lot, Plan, Running, Span, Tried, joined
+from .course import Course
+from .ranges import MOST_LOTS, Blame, Limits, Lot, Plan, Running, Span, Tried, joined
 
-_SHARES = 4  # claims that a block is made for: of less, much would be remainders
-_AHEAD = 2  # claims for each worker that wait unclaimed
-_ABSENCE = 1.0  # seconds that the owner may be in an item: its workers fill the board with records in two or three
 _TELLING = 20e-6  # seconds: of a shorter run of the owner's, most is what it takes to begin one
-_ROOMS = 4  # blocks for each worker that wait for that: of 2 MB at the most
-_WINDOW = 4  # claims for each worker in the window: enough for one slow item to hold back its neighbours
-
-
-@dataclass(slots=True)
-class _Job:
-    limits: Limits
-    pace: Pace = field(default_factory=Pace)
-    planned: int = 0  # index up to which items have been planned for the first time
-    delivered: int = 0
-    is_sealed: bool = False
-    lots: int = 0
-    again: deque[Span] = field(default_factory=deque)  # to be encoded once more, before any new item
-    crashes: dict[int, int] = field(default_factory=dict)  # item -> workers that it has ended
-    tried: dict[int, Tried] = field(default_factory=dict)  # item that is tried again after a wait -> its past
-
-    def share(self) -> int:
-        """Items that a worker claims at a time."""
-        return self.limits.chunksize or self.pace.size()
-
-    def enough(self) -> int:
-        """Items that are to wait unclaimed."""
-        each = _AHEAD * self.share()
-        if self.limits.is_joined and self.pace.is_dear:
-            each = max(each, min(self.pace.within(_ABSENCE), _ROOMS * self.pace.room))
-        return each * self.limits.max_workers
 
 
 class Dispatch:
     """The state of all jobs of a pool."""
 
     def __init__(self) -> None:
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Course] = {}
         self._lots: dict[int, Lot] = {}
         self._numbered = 0
 
     def open(self, job: int, limits: Limits) -> None:
         """A job begins."""
         crashes = {0: limits.crashes} if limits.crashes else {}
-        self._jobs[job] = _Job(limits, is_sealed=limits.length == 0, crashes=crashes)
+        self._jobs[job] = Course(limits, is_sealed=limits.length == 0, crashes=crashes)
 
     def is_hungry(self, job: int, unclaimed: int) -> bool:
         """Whether there is a span to plan: few items wait to be claimed, and there are items to send."""
         state = self._jobs.get(job)
-        if state is None or state.lots >= MOST_LOTS or (state.lots and unclaimed >= state.enough()):
+        if state is None or state.lots >= (state.ration() or MOST_LOTS) or (state.lots and unclaimed >= state.enough()):
             return False
-        return bool(state.again) or not (state.is_sealed or self._is_window_full(state))
+        return bool(state.again) or not (state.is_sealed or state.is_window_full())
 
     def plan(self, job: int, unclaimed: int) -> Plan | None:
         """The span that the job's owner should encode next; None: nothing for now."""
         if not self.is_hungry(job, unclaimed):
             return None
         state = self._jobs[job]
-        size = self._size(state)
+        size = state.size()
         if state.again:
             return self._plan_again(state, size)
         start, length = state.planned, state.limits.length
         if length is not None and start + size >= length:
             state.is_sealed, size = True, length - start
         state.planned += size
-        return Plan(Span(start, start + size), self._grain(state, size))
+        return Plan(Span(start, start + size), state.grain(size))
 
     def is_joined(self, job: int) -> bool:
         """Whether the job's owner may run items itself."""
@@ -104,7 +75,7 @@ class Dispatch:
         size = state.limits.chunksize or most
         if state.again:
             return self._plan_again(state, size).span
-        if state.is_sealed or self._is_window_full(state):
+        if state.is_sealed or state.is_window_full():
             return None
         state.planned += size
         return Span(state.planned - size, state.planned)
@@ -178,6 +149,11 @@ class Dispatch:
         """What the item of a planned span has behind it."""
         return self._jobs[job].tried.get(planned.start, Tried())
 
+    def needed(self, job: int, nbytes: int) -> None:
+        """A worker needed so much memory for a claim, as far as it says."""
+        if nbytes:
+            self._jobs[job].need(nbytes)
+
     def hand_back(self, number: int, span: Span) -> None:
         """A worker has claimed items of a block and will not run them."""
         lot = self._lots.get(number)
@@ -212,29 +188,12 @@ class Dispatch:
             del self._lots[number]
             self._jobs[lot.job].lots -= 1
 
-    def _size(self, state: _Job) -> int:
-        """Items in the next block: what a worker claims at a time, more where they can be shared out."""
-        shares = _SHARES if state.pace.is_known else 1  # the first ones can be claimed item by item
-        most = min(state.pace.room, MOST_GRAINS) if state.limits.tasks else state.pace.room
-        return state.limits.chunksize or min(shares * state.pace.size(), most)
-
-    @staticmethod
-    def _grain(state: _Job, size: int) -> int:
-        return state.limits.chunksize or (1 if state.limits.tasks else max(state.pace.grain(), -(-size // MOST_GRAINS)))
-
-    def _plan_again(self, state: _Job, size: int) -> Plan:
+    def _plan_again(self, state: Course, size: int) -> Plan:
         span = state.again.popleft()
         if span.stop - span.start > size:
             state.again.appendleft(Span(span.start + size, span.stop))
         span = Span(span.start, min(span.stop, span.start + size))
-        return Plan(span, self._grain(state, size))
-
-    @staticmethod
-    def _is_window_full(state: _Job) -> bool:
-        window = _WINDOW * state.limits.claimers * state.share()
-        if state.limits.chunksize is None:
-            window = max(window, MOST_GRAINS)  # small items on probation are read a block at a time
-        return state.limits.is_windowed and state.planned - state.delivered >= window
+        return Plan(span, state.grain(size))
 
     def _blame(self, job: int, rest: Span, index: int, is_final: bool) -> list[Blame]:
         state = self._jobs[job]

@@ -218,7 +218,7 @@ class Errands:
         answer = hatch.answer() if hatch.is_answered else None
         hatch.errand = 0
         for job in self._jobs.values():  # others that have begun meanwhile
-            job.call_up(self._crew.arena, member)
+            job.call_up(member)
         if answer is None or (self._is_closed and answer.block is not None):
             return self._lose(errand)
         if answer.block is None:

@@ -95,7 +95,7 @@ class Intake:
             self._abandon(member, error)
         if records:
             for job in self._jobs.values():
-                job.call_up(self._crew.arena, member)
+                job.call_up(member)
             native.fence()
             if member.words.words[REST] < 0:  # it rests because there was no room for its records
                 member.ring()
@@ -127,6 +127,7 @@ class Intake:
         elif record.nbytes:
             job.futile_deaths = 0
             self._dispatch.arrive(record.block, span, record.nanoseconds / 1e9)
+            self._dispatch.needed(job.number, record.peak)
             job.inbox.append(Arrived(member.transport.lens, memory, record))
         self.finish(job, record.block)
 

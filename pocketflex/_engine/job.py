@@ -78,7 +78,6 @@ class PoolJob:
     untold: list[Member] = field(default_factory=list)  # those of them that do not know yet
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     died_at: float = 0.0  # when the last of them did, by time.monotonic
-    peak: int = 0  # the most bytes of its own that a worker needed for a claim, as far as is known
     is_cancelled: bool = False
     may_fetch: bool = True  # whether its workers can read this process's memory, for all that is known
 
@@ -91,37 +90,38 @@ class PoolJob:
             or (dispatch.is_joined(self.number) and self.ledger.is_open)
         )
 
-    def enlist(self, member: Member, arena: Arena) -> None:
+    def enlist(self, member: Member) -> None:
         """Let a worker take part: it is told with the first block, or it would wake up twice, unless that comes now."""
         self.members[member.slot] = member
         self.untold.append(member)
-        self.call_up(arena)
+        self.call_up()
 
-    def call_up(self, arena: Arena, member: Member | None = None) -> None:
+    def call_up(self, member: Member | None = None) -> None:
         """Tell the workers of the job that have not been told: one that has just told something, or all.
 
-        One that runs an item of another job may not read it for long: it is told, and finds it between two
-        claims, if there is room for a letter. What is large is not kept for it that long.
+        One that runs an item of another job may not read it for long: it is told only if there is room for a
+        letter, which it finds between two claims, and nothing large, which would be kept for it that long.
         """
         is_small = self.terms.call.buffers is None
         for untold in list(self.untold):
             is_free = untold is member or not untold.is_running
             if (self.blocks or self.limits.length) and (is_free or (is_small and untold.words.has_room)):
                 self.untold.remove(untold)
-                self._tell(untold, arena)
+                self._tell(untold)
 
-    def _tell(self, member: Member, arena: Arena) -> None:
+    def _tell(self, member: Member) -> None:
+        call = self.terms.call
+        regions = [
+            self.load.sheet,
+            self.terms.surroundings.region,
+            call.region,
+            *([call.buffers] if call.buffers else []),
+        ]
         with suppress(Disconnected):  # its end is about to be reported, and another takes its place
-            shared = [segment for lent in self.blocks.values() for segment in lent.refers_to]
-            member.transport.introduce(*arena.segments(), *shared)
+            member.transport.introduce(*(region.segment for region in regions))
+            for lent in self.blocks.values():
+                member.transport.introduce(lent.region.segment, *lent.refers_to)
             member.send(self.load)
-
-    def allowed(self) -> list[int]:
-        """The workers, by slot, that may run its items at a time: one, until it is known what memory they need."""
-        self.peak = max([self.peak, *(member.peak for member in self.members.values())])
-        most = max(1, (self.limits.nbytes or 0) // self.peak) if self.peak else 1
-        away = [slot for slot, member in self.members.items() if member.is_running and member.job != self.number]
-        return [*(slot for slot in self.members if slot not in away), *away][:most]
 
     def show(self, block: Lent) -> None:
         """Let the workers that have been told map what a block is in; the others get it with what they are told."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 
 from . import native
-from .board import ALLOWED, ASLEEP, BEGAN, COUNT, INDEX, JOB, PEAK, REST, SAID, Slot
+from .board import ASLEEP, BEGAN, COUNT, INDEX, JOB, REST, SAID, Slot
 from .hatch import Hatch
 from .orders import Death
 from .packets import Disconnected
@@ -52,7 +52,7 @@ class Member:
     @property
     def is_idle(self) -> bool:
         """Whether it runs nothing, and an item can be handed to it."""
-        return self.words.words[JOB] < 0 and not self.hatch.errand and not self.is_dismissed
+        return self.words.words[JOB] == -1 and not self.hatch.errand and not self.is_dismissed
 
     def has_news(self) -> bool:
         """Whether it has told something that has not been read."""
@@ -83,12 +83,6 @@ class Member:
             with suppress(Disconnected):  # its end is about to be reported
                 self.transport.send(Ring())
 
-    def allow(self, is_allowed: bool) -> None:
-        """Say whether it may claim items of jobs with a memory limit."""
-        if self.words.words[ALLOWED] != is_allowed:
-            native.store(self.words.words, ALLOWED, int(is_allowed))
-            self.call()
-
     def pay(self) -> None:
         """Send it what it is owed."""
         with suppress(Disconnected):  # its end is about to be reported
@@ -108,11 +102,6 @@ class Member:
     def job(self) -> int:
         """The job of the items that it runs, -1 for none."""
         return self.words.words[JOB]
-
-    @property
-    def peak(self) -> int:
-        """Bytes of its own that its last claim of a job with a memory limit needed, 0 before."""
-        return self.words.words[PEAK]
 
     @property
     def is_running(self) -> bool:

@@ -137,7 +137,7 @@ class Pool:
             job.show(lent)
             tried = self._dispatch.tried(job.number, planned).pack()
             job.ledger.publish(Entry(number, planned.start, block.length, grain, block.region, tried))
-            job.call_up(self.arena)
+            job.call_up()
             native.fence()
             job.ring(-(-block.length // grain))
             if job.is_awake():
@@ -228,7 +228,6 @@ class Pool:
         for member in self._crew:
             self._intake.pull(member)
             member.hatch.notice()
-        self._staff.ration()
         self._deadlines.enforce()
         self._retired.enforce()
         self._delays.enforce()

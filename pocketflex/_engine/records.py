@@ -37,6 +37,7 @@ class Record(NamedTuple):
         dropped: A job that is over, and of which this worker reads nothing any more, or 0.
         attempts: Of LATER: how often the item has been tried.
         pause: Of LATER: nanoseconds to wait.
+        peak: Bytes of its own that the worker needed for the claim, told with its last outcomes, of jobs with a limit.
     """
 
     kind: int
@@ -53,6 +54,7 @@ class Record(NamedTuple):
     dropped: int = 0
     attempts: int = 0
     pause: int = 0
+    peak: int = 0
 
     @property
     def stop(self) -> int:

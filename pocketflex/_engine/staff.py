@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .board import SPENT
+from .board import LOADING, SPENT
 from .crew import NOTHING, Crew, Departed, most_workers
 from .dispatch import Dispatch
 from .intake import Intake
@@ -53,7 +53,6 @@ class Staff:
                 break
         for job in self._jobs.values():
             self._enlist(job)
-        self.ration()
 
     def _enlist(self, job: PoolJob) -> None:
         """Let a job have its workers, first those that run nothing and have the fewest others."""
@@ -65,15 +64,7 @@ class Staff:
             jobs = Counter(slot for other in self._jobs.values() for slot in other.members)
             free.sort(key=lambda one: (one.is_running, jobs[one.slot]))
         for member in free[:missing]:
-            job.enlist(member, self._crew.arena)
-
-    def ration(self) -> None:
-        """Let as many workers run items of jobs with a memory limit as their memory will do for."""
-        limited = [job for job in self._jobs.values() if job.limits.nbytes]
-        if limited:
-            allowed = {slot for job in limited for slot in job.allowed()}
-            for member in self._crew:
-                member.allow(member.slot in allowed)
+            job.enlist(member)
 
     def settle(self) -> None:
         """Charge the workers' ends to what they ran and replace them, unless that proves to be futile."""
@@ -124,8 +115,9 @@ class Staff:
         for job in self._jobs.values():
             if departed.member.slot not in job.members:
                 continue
-            now = monotonic()
-            job.futile_deaths = job.futile_deaths + 1 if now - job.died_at < _SHORT else 1
+            now, running = monotonic(), departed.running.job
+            is_row = now - job.died_at < _SHORT or running in (LOADING, job.number)  # an initializer may take its time
+            job.futile_deaths = job.futile_deaths + 1 if is_row else 1
             job.died_at = now
             if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
                 how = departed.reason or name_exit(departed.death)

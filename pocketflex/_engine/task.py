@@ -9,10 +9,9 @@ from .fetching import Fetcher
 from .items import ItemReader
 from .ledger import Entry, Ledger
 from .pace import Pace
-from .ranges import NO_LIMIT, Endurance
 from .records import Record
 from .stopwatch import Stopwatch
-from .transport import Transport
+from .transport import Terms, Transport
 
 
 class Office(Protocol):
@@ -32,24 +31,15 @@ class Office(Protocol):
 class Task:
     """A job as a worker sees it."""
 
-    def __init__(
-        self,
-        job: int,
-        call: Call,
-        ledger: Ledger,
-        timeout: float | None,
-        is_fixed: bool,
-        has_buffers: bool = False,
-        endurance: Endurance = NO_LIMIT,
-    ) -> None:
+    def __init__(self, job: int, call: Call, ledger: Ledger, terms: Terms) -> None:
         self.job = job
         self.call = call
         self.ledger = ledger
-        self.timeout = timeout
         self.pace = Pace()
-        self.is_fixed = is_fixed
-        self.has_buffers = has_buffers
-        self.endurance = endurance
+        self.timeout = terms.timeout
+        self.is_fixed = terms.is_fixed
+        self.has_buffers = terms.call.buffers is not None
+        self.endurance = terms.endurance
         self.large = 0  # bytes of the last result, where these are many
         self._reader: tuple[int, ItemReader] | None = None  # of the block that was last claimed
 

@@ -17,6 +17,7 @@ from .ledger import Claim
 from .records import Record, Told
 from .returns import Returns, size_of
 from .task import Office, Task
+from .wear import own_peak
 
 _FLUSH = 0.045  # seconds; telling costs up to 0.1 ms, and a claim that lasts as planned tells once, at its end
 _PACK = 256  # results that are worth a column
@@ -106,6 +107,7 @@ class Telling:
         each = int(self._watch.seconds() * 1e9 / items) if items else 0
         blocks = list(self.returns.take())
         is_held = is_last and self._reader.is_held()
+        peak = own_peak() if is_last and self._task.endurance.nbytes else 0
         words, arena = self._desk.words, self._desk.transport.arena
         words[INDEX] = -1  # to tell may take long, and is no item's time
         if is_last:  # nothing more is run, which whoever reads the last record relies on
@@ -115,7 +117,7 @@ class Telling:
             arena.lend(region)
             self._desk.tell(
                 Record(Told.OUTCOMES, self._task.job, self._block, self._sent, block.length, *region[:3],
-                       each * block.length, held, region.is_alone)
+                       each * block.length, held, region.is_alone, peak=peak)
             )  # fmt: skip
             self._sent += block.length
         if is_held and not blocks:

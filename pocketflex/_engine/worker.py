@@ -60,7 +60,7 @@ class Worker:
         self._failed: list[tuple[int, Ledger]] = []  # jobs whose callable cannot be loaded, until they are over
         self._packets = 0  # what PACKETS was when the socket was last looked at
         self._has_worked = False  # since it last rested
-        self._wear = Wear(self._desk.words)
+        self._wear = Wear()
         self._is_spent = False  # has run enough, and is to be replaced
         self._held: list[tuple[int, int, ItemReader]] = []  # job, block: those that the user's code still refers to
 
@@ -87,7 +87,7 @@ class Worker:
         for _ in range(len(self._tasks) + 1):
             if self._used < TARGET and self._tasks:
                 task, begun = self._tasks[0], monotonic()
-                if self._is_open(task) and self._run(task):
+                if task.ledger.is_open and self._run(task):
                     self._used += monotonic() - begun
                     return True
             # only now: a job that has come meanwhile is behind those that wait, and before this one
@@ -102,7 +102,6 @@ class Worker:
         want = task.want(self._wear.left(task.endurance))
         claim = None if task.ledger.is_closed else task.ledger.claim(number, want)
         if claim is not None:
-            self._wear.begin(task.endurance)
             reader = task.read(claim.entry, self._transport, self._fetcher)
             run = ClaimRun(self._desk, task, claim, reader)
             run.run()
@@ -136,11 +135,9 @@ class Worker:
             desk.tell(Record(Told.DROPPED, 0, 0))
 
     def _has_news(self) -> bool:
-        return native.load(self._desk.words, POSTED) != self._desk.posted or any(map(self._is_open, self._tasks))
-
-    def _is_open(self, task: Task) -> bool:
-        """Whether there is something that this worker may claim; a guess."""
-        return task.ledger.is_open and self._wear.is_allowed(task.endurance)
+        return native.load(self._desk.words, POSTED) != self._desk.posted or any(
+            task.ledger.is_open for task in self._tasks
+        )
 
     def _obey_all(self) -> None:
         """Read letters and messages, if there are any."""
@@ -189,6 +186,7 @@ class Worker:
         try:
             call = self._loader.load(terms)
             if call.initializer is not None:
+                native.store(self._desk.words, JOB, message.job)  # whoever ends the job must not wait for this
                 call.initializer.function(*call.initializer.args)
                 self._desk.speech.flush()  # there may be no item left for this worker to say it with
         except BaseException as error:
@@ -196,10 +194,8 @@ class Worker:
             self._desk.speech.flush()
             self._transport.send(LoadFailed(message.job, failures.dump_error(error), call is not None))
             return
-        self._has_worked, has_buffers = True, terms.call.buffers is not None
-        self._wear.take_on(terms.endurance)
-        timeout, is_fixed, endurance = terms.timeout, terms.is_fixed, terms.endurance
-        self._tasks.append(Task(message.job, call, ledger, timeout, is_fixed, has_buffers, endurance))
+        self._has_worked = True
+        self._tasks.append(Task(message.job, call, ledger, terms))
 
     def _drop_closed(self) -> None:
         """Forget the jobs that are over; the parent is told, as their memory is its to use again."""

@@ -28,6 +28,7 @@ from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
 from pocketflex._engine.stopwatch import Stopwatch
 from pocketflex._engine.task import Task
+from pocketflex._engine.transport import Parcel, Terms
 from pocketflex.call import Call
 from pocketflex.retry import Retry, current_attempt
 
@@ -84,7 +85,8 @@ class FakeDesk:
         return Stopwatch(is_crowded=False)
 
     def task(self, call: Call, timeout: float | None = None, is_fixed: bool = False) -> Task:
-        return Task(JOB_NUMBER, call, self.ledger, timeout, is_fixed)
+        nowhere = Parcel(0, Region(0, 0, 0), 0, None)
+        return Task(JOB_NUMBER, call, self.ledger, Terms(nowhere, nowhere, timeout, is_fixed))
 
     def publish(self, items: Any, grain: int, tried: int = 0) -> None:
         block = encode_items(self.transport.parent, Taken(items, 0, len(items)), grain, 1 << 30)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pocketflex._engine.dispatch import _AHEAD, _WINDOW, Dispatch
+from pocketflex._engine.course import _AHEAD, _WINDOW
+from pocketflex._engine.dispatch import Dispatch
 from pocketflex._engine.pace import TARGET
 from pocketflex._engine.ranges import MOST_GRAINS, MOST_LOTS, Blame, Limits, Plan, Running, Span, Tried
 
