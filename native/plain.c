@@ -15,7 +15,10 @@ enum weight {
     OPEN = 2,
 };
 
-enum { DEEPEST = 50 }; /* what is deeper may be endless */
+enum {
+    DEEPEST = 50,    /* what is deeper may be endless */
+    MOST = 1 << 16,  /* parts of an item: a tuple that is in two places is walked twice, and so are those in it */
+};
 
 static bool is_of(PyObject *value, PyObject *kinds)
 {
@@ -38,45 +41,50 @@ static bool is_elsewhere(PyObject *part)
     return (uint32_t)Py_REFCNT(part) > 1;
 }
 
-static enum weight weigh(PyObject *value, PyObject *kinds, int depth);
+struct walk {
+    PyObject *kinds;
+    int left; /* parts that may still be looked at */
+};
+
+static enum weight weigh(PyObject *value, struct walk *walk, int depth);
 
 /* What a part makes of the whole that has weighed so much without it. */
-static enum weight add(enum weight whole, PyObject *part, PyObject *kinds, int depth)
+static enum weight add(enum weight whole, PyObject *part, struct walk *walk, int depth)
 {
-    enum weight weight = weigh(part, kinds, depth - 1);
+    enum weight weight = walk->left-- > 0 ? weigh(part, walk, depth - 1) : NOT_PLAIN;
     if (weight == NOT_PLAIN || (weight == OPEN && is_elsewhere(part)))
         return NOT_PLAIN;
     return weight > whole ? weight : whole;
 }
 
-static enum weight weigh_dict(PyObject *dict, PyObject *kinds, int depth)
+static enum weight weigh_dict(PyObject *dict, struct walk *walk, int depth)
 {
     enum weight weight = OPEN;
     PyObject *key, *value;
     for (Py_ssize_t at = 0; weight != NOT_PLAIN && PyDict_Next(dict, &at, &key, &value);) {
-        weight = add(weight, key, kinds, depth);
+        weight = add(weight, key, walk, depth);
         if (weight != NOT_PLAIN)
-            weight = add(weight, value, kinds, depth);
+            weight = add(weight, value, walk, depth);
     }
     return weight;
 }
 
-static enum weight weigh(PyObject *value, PyObject *kinds, int depth)
+static enum weight weigh(PyObject *value, struct walk *walk, int depth)
 {
     if (is_scalar(value))
         return FROZEN;
     PyTypeObject *type = Py_TYPE(value);
     bool is_list = type == &PyList_Type, is_dict = type == &PyDict_Type;
     if (!is_list && !is_dict && type != &PyTuple_Type)
-        return is_of(value, kinds) ? FROZEN : NOT_PLAIN;
+        return is_of(value, walk->kinds) ? FROZEN : NOT_PLAIN;
     if (depth == 0)
         return NOT_PLAIN;
     if (is_dict)
-        return weigh_dict(value, kinds, depth);
+        return weigh_dict(value, walk, depth);
     enum weight weight = is_list ? OPEN : FROZEN;
     Py_ssize_t count = is_list ? PyList_Size(value) : PyTuple_Size(value);
     for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < count; index++)
-        weight = add(weight, is_list ? PyList_GetItem(value, index) : PyTuple_GetItem(value, index), kinds, depth);
+        weight = add(weight, is_list ? PyList_GetItem(value, index) : PyTuple_GetItem(value, index), walk, depth);
     return weight;
 }
 
@@ -109,12 +117,13 @@ static bool seen_add(struct seen *seen, PyObject *item)
 
 /* An object weighs what its attributes do. To have their dict made may run a garbage collection, so it is not done
  * for what lies within another value. */
-static enum weight weigh_object(PyObject *object, PyObject *kinds)
+static enum weight weigh_object(PyObject *object, struct walk *walk)
 {
     Py_INCREF(object);
     PyObject *dict = PyObject_GetAttrString(object, "__dict__");
     PyErr_Clear();
-    bool is_plain = dict && Py_TYPE(dict) == &PyDict_Type && weigh_dict(dict, kinds, DEEPEST) != NOT_PLAIN;
+    bool is_own = dict && Py_TYPE(dict) == &PyDict_Type && (uint32_t)Py_REFCNT(dict) <= 2; /* its and this one */
+    bool is_plain = is_own && weigh_dict(dict, walk, DEEPEST) != NOT_PLAIN;
     Py_XDECREF(dict);
     Py_DECREF(object);
     return is_plain ? OPEN : NOT_PLAIN;
@@ -122,7 +131,8 @@ static enum weight weigh_object(PyObject *object, PyObject *kinds)
 
 static bool is_fit(PyObject *item, PyObject *kinds, PyObject *classes, struct seen *seen)
 {
-    enum weight weight = is_of(item, classes) ? weigh_object(item, kinds) : weigh(item, kinds, DEEPEST);
+    struct walk walk = {.kinds = kinds, .left = MOST};
+    enum weight weight = is_of(item, classes) ? weigh_object(item, &walk) : weigh(item, &walk, DEEPEST);
     return weight == FROZEN || (weight == OPEN && seen_add(seen, item));
 }
 

@@ -55,8 +55,8 @@ class BatchOptions:
         executor: `processes`, `serial`, `threads`, or an object with an executor's `start` method.
         max_tasks_per_child: Items after which a worker process is replaced by a fresh one; None means never.
         memory_limit: Bytes of memory of their own that the worker processes of a call may have between them; None
-            means no limit. One that has come to keep more than its part is replaced, and fewer run at a time where
-            items need more while they run.
+            means no limit. One that has come to keep more than its part is replaced, and fewer items run at a
+            time where they need more while they run.
         crash_retries: How often an item is tried again after it has ended its worker process.
         retry: How often an item is tried, after which exceptions, and how long to wait in between: a `Retry`. Given
             with a call it wins over what nodes say, `max_retries` and `wait` included; None leaves it to them.

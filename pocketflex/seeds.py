@@ -123,8 +123,10 @@ def begin_draws(seed: int, index: int) -> None:
     import random  # 3 ms, for those who use it
 
     random.seed(draws.number)
-    if numpy_random := sys.modules.get("numpy.random"):
-        numpy_random.seed(draws.words)
+    if "numpy" in sys.modules:
+        import numpy.random  # which numpy itself imports only when it is first wanted
+
+        numpy.random.seed(draws.words)
 
 
 def begin_own_draws(seed: int, index: int) -> None:
@@ -149,8 +151,10 @@ def _states() -> list[tuple[Callable[[Any], Any], Any]]:
     import random
 
     states: list[tuple[Callable[[Any], Any], Any]] = [(random.setstate, random.getstate())]
-    if numpy_random := sys.modules.get("numpy.random"):
-        states.append((numpy_random.set_state, numpy_random.get_state()))
+    if "numpy" in sys.modules:
+        import numpy.random
+
+        states.append((numpy.random.set_state, numpy.random.get_state()))
     return states
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import threading
 from concurrent.futures import BrokenExecutor
@@ -281,3 +282,35 @@ def test_arguments_that_are_equal_are_not_mistaken_for_each_other(tmp_path: Path
 def test_what_cannot_be_one_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(pf.OptionError, match=words):
         pf.parallel_map(abs, [1], **options)
+
+
+def test_one_that_ends_its_worker_late_ends_the_call_too() -> None:
+    def end_late() -> None:
+        threading.Event().wait(0.6)  # longer than deaths may be apart that are counted together
+        os._exit(3)
+
+    with pytest.raises(pf.WorkerDiedError, match="before they run an item"):
+        pf.parallel_map(abs, range(5), max_workers=8, initializer=end_late)
+
+
+def test_one_that_never_ends_ends_with_its_call(tmp_path: Path) -> None:
+    fifo = tmp_path / "never"
+    os.mkfifo(fifo)
+    begun = threading.Event()
+
+    def interrupt() -> None:
+        begun.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+
+    def items() -> Any:
+        yield 1
+        begun.set()
+        yield 2
+
+    with pytest.raises(KeyboardInterrupt):
+        pf.parallel_map(abs, items(), max_workers=2, initializer=lambda: fifo.read_text())
+    interrupter.join()
+    assert pf.parallel_map(abs, [-1, -2], max_workers=2) == [1, 2]

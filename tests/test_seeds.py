@@ -347,3 +347,16 @@ def test_without_a_seed_there_are_no_numbers(function: Any) -> None:
 def test_a_seed_is_a_whole_number(seed: Any) -> None:
     with pytest.raises(pf.OptionError, match="seed="):
         pf.parallel_map(abs, [1], seed=seed)
+
+
+def test_the_first_item_of_a_process_has_its_numbers_too(run_script: Any) -> None:
+    """numpy imports numpy.random when it is first wanted."""
+    source = (
+        "import numpy, pocketflex as pf\n"
+        "def work(n): return float(numpy.random.rand())\n"
+        "print(pf.parallel_map(work, range(3), seed=1, executor='serial'))\n"
+        "print(pf.parallel_map(work, range(3), seed=1, max_workers=2, chunksize=1))\n"
+    )
+    one, two = (run_script(source).stdout.splitlines() for _ in range(2))
+    assert one == two
+    assert one[0] == one[1]

@@ -16,6 +16,7 @@ from .segments import round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
 _PLAIN = _SCALARS | {tuple, list, dict}
+_FEW = 16  # values
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
 FAILURE = 1  # the tag of a failure in a table
 
@@ -74,6 +75,7 @@ class Table:
 
     def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
         """Write all values, or those before one that cannot be pickled, or as many as fit."""
+        self._cut(limit)
         made = self._at_once()
         while made and made.nbytes > 2 * limit and made.length > 1:
             self._values = self._values[: made.length // 2]
@@ -91,10 +93,18 @@ class Table:
                 break
         return self._grain(), None
 
+    def _cut(self, limit: int) -> None:
+        """Leave away what does not fit in any case, if all are as large as the first: or much is written in vain."""
+        values = self._values
+        if len(values) > _FEW and (first := Table(self._pickler, values[:1])._at_once()):
+            self._values = values[: max(_FEW, 4 * limit // max(first.nbytes, 1))]
+
     def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
         """Write all values, failures where they belong, and for what cannot be pickled a failure too."""
-        if not failed and (made := self._at_once()):
-            return made
+        if not failed:
+            watch.begin(0)  # what is written at once is nobody's alone, and not the last item's, whose time it would be
+            if made := self._at_once():
+                return made
         for position, value in enumerate(self._values):
             if position in failed:
                 self._append(FAILURE, *self._pickler.dump(failed[position]))
@@ -122,10 +132,10 @@ class Table:
 
     def _plain(self) -> Grain | None:
         """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
-        classes = self._classes()
-        if not native.are_plain(self._values, scalar_types(), classes):
-            return None
         try:
+            classes = self._classes()
+            if not native.are_plain(self._values, scalar_types(), classes):
+                return None
             data = self._pickler.dump(self._values)[0] if classes else pickle.dumps(self._values, protocol=5)
         except Exception:  # what one of them is to blame for, the pickle of that one shows
             return None

@@ -64,6 +64,8 @@ class ItemReader(Reader):
         place = self._places[grain]
 
         def load(position: int) -> Any:
+            if not place.is_fetched:  # what was written as one cannot be had one by one
+                raise MemoryError(f"there is no memory for the {place.length} items that this one came with")
             return self._fetch(place, position, position + 1)[0]
 
         return map(load, range(first, stop))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copyreg
 import sys
+from types import GetSetDescriptorType
 from typing import Any
 
 _NUMBERS = "?bhilqBHILQefdFD"  # types of numbers that are nothing but their bytes, as numpy.dtype.char has them
@@ -57,6 +58,10 @@ def read_numbers(data: memoryview, character: str) -> Any:
     return np.frombuffer(data, character)
 
 
+def _has_odd_dict(base: type) -> bool:
+    return type(vars(base).get("__dict__")) not in (type(None), GetSetDescriptorType)
+
+
 def has_plain_state(kind: type) -> bool:
     """Whether nobody's code but Python's runs while objects of a class are pickled, loaded or gone.
 
@@ -68,5 +73,5 @@ def has_plain_state(kind: type) -> bool:
         and kind not in copyreg.dispatch_table
         and all(getattr(kind, name, None) is getattr(object, name, None) for name in _HOOKS)
         and not any(vars(base).get("__slots__") for base in kind.__mro__)
-        and not any(isinstance(vars(base).get("__dict__"), property) for base in kind.__mro__)
+        and not any("__class__" in vars(base) or _has_odd_dict(base) for base in kind.__mro__[:-1])
     )

@@ -126,10 +126,9 @@ class Arena:
         self._seen -= gone
         return gone
 
-    def descriptor(self, segment: int) -> int | None:
-        """The file descriptor to send to a reader that has not seen this segment; None once it has gone."""
-        found = self._segments.get(segment) or self._adopted.get(segment)
-        return found.fd if found else None
+    def find(self, segment: int) -> Segment | None:
+        """What a reader that has not seen this segment is to be sent the descriptor of; None once it has gone."""
+        return self._segments.get(segment) or self._adopted.get(segment)
 
     def free(self, region: Region, *, is_unread: bool = False) -> None:
         """Take a region back.

@@ -88,9 +88,11 @@ class SocketTransport:
         while self._owed:
             fresh = self._next_segments()
             messages = [] if fresh else [self._owed[0]]
-            known = [(number, fd) for number in fresh if (fd := self.arena.descriptor(number)) is not None]
+            known = [
+                (number, segment) for number in fresh if (segment := self.arena.find(number))
+            ]  # it stays until then
             packet = pickle.dumps((messages, [number for number, _ in known]), protocol=5)
-            if not self._send_packet(packet, [fd for _, fd in known]):
+            if not self._send_packet(packet, [segment.fd for _, segment in known]):
                 break
             for _ in messages or fresh:
                 self._owed.popleft()

@@ -67,7 +67,7 @@ class _Reader:
         self.parts: Parts = {}
         self._left_out = left_out
         self._seen: dict[int, Any] = {}  # by id; kept alive, or the id could be that of something else
-        self._set = _globals_set_by(options.initializer)
+        self._set, self._held = _set_by(options.initializer)
         if options.seed is not None:
             self.parts[SEED] = str(options.seed).encode()
         if options.initializer is not None:
@@ -163,7 +163,8 @@ class _Reader:
         if not hasattr(value, "__dict__"):
             self.add_data(name, value)
         for attribute, held in getattr(value, "__dict__", {}).items():
-            if not (isinstance(value, BaseNode) and attribute in _LINKS | _TERMS):
+            is_term = isinstance(value, BaseNode) and attribute in _LINKS | _TERMS
+            if not is_term and (type(value), attribute) not in self._held:
                 self._add_value(f"{name}.{attribute}", held)
 
     def add_data(self, name: str, value: Any) -> None:
@@ -204,13 +205,21 @@ def _globals_of(code: CodeType) -> Iterator[str]:
             yield from _globals_of(constant)
 
 
-def _globals_set_by(initializer: Any) -> set[tuple[int, str]]:
-    """What an initializer sets: in this process it has done so once it was called, which is no change of the code."""
+def _set_by(initializer: Any) -> tuple[set[tuple[int, str]], set[tuple[type, str]]]:
+    """The globals and the attributes of its node that an initializer sets.
+
+    In this process it has done so once it was called, which is no change of the code.
+    """
+    while isinstance(initializer, functools.partial):
+        initializer = initializer.func
     function = getattr(initializer, "__func__", initializer)
     if not isinstance(function, FunctionType):
-        return set()
-    stored = (step.argval for step in dis.get_instructions(function.__code__) if step.opname == "STORE_GLOBAL")
-    return {(id(function.__globals__), name) for name in stored}
+        return set(), set()
+    steps = [*dis.get_instructions(function.__code__)]
+    names = {step.argval for step in steps if step.opname == "STORE_GLOBAL"}
+    attributes = {step.argval for step in steps if step.opname == "STORE_ATTR"}
+    owner = type(getattr(initializer, "__self__", None))  # of a function that is no method: nobody's
+    return {(id(function.__globals__), name) for name in names}, {(owner, name) for name in attributes}
 
 
 def _is_array(value: Any) -> bool:

@@ -100,7 +100,7 @@ class Ends:
 
     def memory(self, segment: int) -> Any:
         if not self.lens.knows(segment):
-            self.lens.add(segment, os.dup(self.arena.descriptor(segment)))
+            self.lens.add(segment, os.dup(self.arena.find(segment).fd))
         return self.lens.source(segment)
 
     def encode(self, items: Any, grain: int = 4, limit: int = AMPLE) -> Block:

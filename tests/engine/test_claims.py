@@ -57,7 +57,7 @@ class FakeTransport:
 
     def memory(self, segment: int) -> Any:
         if not self.lens.knows(segment):
-            self.lens.add(segment, os.dup(self.parent.descriptor(segment)))
+            self.lens.add(segment, os.dup(self.parent.find(segment).fd))
         return self.lens.source(segment)
 
 
@@ -118,7 +118,7 @@ class FakeDesk:
     def _read(self, record: Record) -> dict[int, Outcome]:
         lens, region = self._lens, record.region
         if not lens.knows(region.segment):
-            lens.add(region.segment, os.dup(self.transport.arena.descriptor(region.segment)))
+            lens.add(region.segment, os.dup(self.transport.arena.find(region.segment).fd))
         reader = ResultReader(region, lens.source(region.segment), record.length, lambda: lens.release(region))
         results: list[Any] = [None] * record.length
         failed = reader.read(results, 0)

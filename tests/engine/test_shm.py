@@ -32,7 +32,7 @@ def an_arena() -> Iterator[Arena]:
 def reading(arena: Arena, *regions: Region) -> Lens:
     lens = Lens()
     for segment in {region.segment for region in regions}:
-        lens.add(segment, os.dup(arena.descriptor(segment)))
+        lens.add(segment, os.dup(arena.find(segment).fd))
     return lens
 
 
@@ -74,7 +74,7 @@ def test_freed_space_is_used_again_and_stays_warm() -> None:
 
 def used(arena: Arena) -> int:
     """Bytes that the kernel has given it."""
-    return sum(os.fstat(arena.descriptor(number)).st_blocks * 512 for number in arena.segments())
+    return sum(os.fstat(arena.find(number).fd).st_blocks * 512 for number in arena.segments())
 
 
 def test_free_memory_is_given_back_and_reserved_again_when_it_is_used() -> None:
@@ -251,7 +251,7 @@ def test_what_is_shrunk_or_lent_keeps_its_bytes_until_it_is_released(steps: list
             if is_released:
                 first, _ = live.pop(0)
                 if not lens.knows(first.segment):
-                    lens.add(first.segment, os.dup(arena.descriptor(first.segment)))
+                    lens.add(first.segment, os.dup(arena.find(first.segment).fd))
                 lens.release(first)
             for region, stamp in live:
                 assert set(arena.view(region)[8 :: max(1, region.nbytes // 50)]) <= {stamp}
@@ -314,9 +314,9 @@ def test_memory_of_a_region_that_is_alone_goes_with_its_release(size: int) -> No
         arena.view(region)[:4096] = b"x" * 4096
         arena.lend(region)
         lens = reading(arena, region)
-        assert os.fstat(arena.descriptor(region.segment)).st_blocks * 512 >= size
+        assert os.fstat(arena.find(region.segment).fd).st_blocks * 512 >= size
         lens.release(region)
-        assert os.fstat(arena.descriptor(region.segment)).st_blocks == 0
+        assert os.fstat(arena.find(region.segment).fd).st_blocks == 0
         assert not lens.knows(region.segment)
         arena.allocate(64, alone=True)
         assert region.segment not in arena.segments()
@@ -326,7 +326,7 @@ def test_memory_that_nobody_reads_goes_although_it_is_still_mapped() -> None:
     with an_arena() as arena:
         region = arena.allocate(LARGE)
         lens = reading(arena, region)
-        fd = os.dup(arena.descriptor(region.segment))
+        fd = os.dup(arena.find(region.segment).fd)
         arena.free(region, is_unread=True)
         assert os.fstat(fd).st_blocks == 0
         os.close(fd)

@@ -68,8 +68,8 @@ def test_a_worker_that_lacks_memory_waits_for_what_introduces_it(ends: Ends) -> 
     found: list[bytes] = []
     reader = threading.Thread(target=lambda: found.append(worker.memory(region.segment)[:5]))
     reader.start()
-    while not parent.lens.knows(region.segment) and reader.is_alive():
-        if parent.is_ready(1) and parent.receive() == Drained():
+    while reader.is_alive():
+        if parent.is_ready(0.1) and parent.receive() == Drained():
             parent.flush()
     reader.join()
     assert found == [b"hello"]

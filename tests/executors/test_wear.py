@@ -163,3 +163,25 @@ def test_where_there_are_no_worker_processes_nothing_is_replaced(executor: str) 
 def test_what_is_no_limit_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(pf.OptionError, match=words):
         pf.parallel_map(abs, [1], **options)
+
+
+def test_a_call_after_one_that_needed_much_is_not_held_back(tmp_path: Path) -> None:
+    """Nor is one beside another limit, nor behind a worker that is in a long item of a call without one."""
+    end = tmp_path / "end"
+    os.mkfifo(end)
+    path, fifos = str(tmp_path / "lock"), (tmp_path / "one", tmp_path / "two")
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    assert pf.parallel_map(need_alone, [path] * 3, max_workers=3, memory_limit=250 * MB) == [150 * MB] * 3
+    long = threading.Thread(target=lambda: pf.parallel_map(lambda _: end.read_text(), [0], max_workers=3))
+    long.start()
+    beside = pf.parallel_imap(abs, iter(range(100)), max_workers=3, memory_limit=1)
+    assert next(beside) == 0
+    try:
+        pair = [("a", *fifos), ("b", *fifos)]
+        found = pf.parallel_map(meet, [*[None] * 30, *pair], max_workers=3, chunksize=1, memory_limit=1 << 34)
+    finally:
+        end.write_text("done")
+        long.join()
+    assert found[-1] != found[-2]
+    assert [*beside] == [*range(1, 100)]

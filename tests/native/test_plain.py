@@ -113,6 +113,20 @@ def test_an_object_is_as_plain_as_its_attributes(core: Any) -> None:
     assert not core.are_plain([object()], (), (object,))
 
 
+def test_attributes_of_two_objects_are_not_plain(core: Any) -> None:
+    one, two = Thing(a=1), Thing()
+    two.__dict__ = one.__dict__
+    assert not core.are_plain([one, two], (), (Thing,))
+    assert core.are_plain([Thing(a=1), Thing(a=2)], (), (Thing,))
+
+
+def test_what_is_one_tuple_in_a_million_places_is_left_alone(core: Any) -> None:
+    value: Any = (1,)
+    for _ in range(45):
+        value = (value, value)
+    assert not core.are_plain([value], (), ())
+
+
 def nested(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
