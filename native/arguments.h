@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Not Py_RETURN_NONE: since 3.12 that takes None to be immortal, also where it is compiled for 3.11, where it is not. */
+#define RETURN_NONE return Py_NewRef(Py_None)
+
 bool take_count(const char *function, Py_ssize_t given, Py_ssize_t expected);
 bool take_int(PyObject *object, int64_t *value);
 

@@ -42,7 +42,7 @@ FUNCTION(claims_publish)
     bool is_published = ledger_publish(words.at, share.position);
     PyBuffer_Release(&words.view);
     if (is_published)
-        Py_RETURN_NONE;
+        RETURN_NONE;
     return PyErr_Format(PyExc_ValueError, "the entry at %d does not have 1 to %d grains", share.position,
                         LEDGER_GRAINS);
 }
@@ -59,7 +59,7 @@ FUNCTION(claims_claim)
     PyBuffer_Release(&words.view);
     if (is_claimed)
         return Py_BuildValue("(iii)", share.position, share.first, share.grains);
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 FUNCTION(claims_hand_back)
@@ -73,7 +73,7 @@ FUNCTION(claims_hand_back)
         return NULL;
     ledger_hand_back(words.at, share, (int)slot);
     PyBuffer_Release(&words.view);
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 static bool append_owned(PyObject *found, int position, int grain)

@@ -116,5 +116,5 @@ FUNCTION(columns_decode)
     PyBuffer_Release(&room.view);
     if (!is_done)
         return NULL;
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }

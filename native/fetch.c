@@ -42,7 +42,7 @@ FUNCTION(fetch_locate)
     PyBuffer_Release(&words.view);
     if (!is_done)
         return NULL;
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 /* Yama lets a process be read by its ancestors only, and by whom it admits with theirs. Elsewhere this does nothing. */
@@ -52,7 +52,7 @@ FUNCTION(fetch_admit)
     if (!take_count("admit", given, 1) || !take_int(arguments[0], &pid))
         return NULL;
     prctl(PR_SET_PTRACER, (unsigned long)pid, 0, 0, 0);
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 /* --- in the process that reads them ------------------------------------------------------------- */
@@ -151,7 +151,7 @@ FUNCTION(fetch_fetch)
     PyBuffer_Release(&words.view);
     if (!is_done)
         return NULL;
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 /* A new bytes object is nobody else's yet, and may be written to. */

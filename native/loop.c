@@ -165,5 +165,5 @@ FUNCTION(loop_call_each)
     PyBuffer_Release(&slot.view);
     if (PyErr_Occurred())
         return NULL;
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }

@@ -131,5 +131,5 @@ FUNCTION(stack_stack)
     PyBuffer_Release(&room.view);
     if (!is_done)
         return NULL;
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }

@@ -42,7 +42,7 @@ FUNCTION(words_store)
         return NULL;
     word_store(word, value);
     PyBuffer_Release(&words.view);
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 FUNCTION(words_fence)
@@ -50,7 +50,7 @@ FUNCTION(words_fence)
     if (!take_count("fence", given, 0))
         return NULL;
     full_fence();
-    Py_RETURN_NONE;
+    RETURN_NONE;
 }
 
 /* A look at the clock costs as much as this many pauses of the older processors (5 ns each) and much less than

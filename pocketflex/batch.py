@@ -6,7 +6,6 @@ it, so they cannot differ.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -19,6 +18,7 @@ from .errors import OptionError
 from .executors import find_executor
 from .executors.base import Executor, Job, Run
 from .harvest import BatchHarvest, hand_over, note_count
+from .modules import loaded
 from .observe.progress import Bar, open_bar
 from .observe.report import BatchRecord, Report
 from .options import BatchOptions
@@ -203,7 +203,7 @@ def check_items(items: Any, label: str) -> Any:
     """
     if items is None:
         return []
-    numpy = sys.modules.get("numpy")
+    numpy = loaded("numpy")
     if numpy is not None and type(items) in (numpy.ndarray, numpy.memmap):
         items = numpy.asarray(items)  # its rows are the same, and need not be pickled
     elif type(items) in (list, tuple, range):

@@ -146,8 +146,10 @@ class BatchOptions:
         value = getattr(self, name)
         if value is None and name in _NONE_MEANS:
             return
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        number = value if isinstance(value, int) else getattr(value, "__index__", lambda: None)()  # of numpy, say
+        if isinstance(value, bool) or number is None or number < least:
             self._refuse(name, f"a whole number, at least {least}{_NONE_MEANS.get(name, '')}")
+        object.__setattr__(self, name, number)
 
     def _check_initializer(self) -> None:
         if not isinstance(self.initargs, tuple):

@@ -15,13 +15,13 @@ not import it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from .errors import OptionError
+from .modules import loaded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +123,7 @@ def begin_draws(seed: int, index: int) -> None:
     import random  # 3 ms, for those who use it
 
     random.seed(draws.number)
-    if "numpy" in sys.modules:
+    if loaded("numpy"):
         import numpy.random  # which numpy itself imports only when it is first wanted
 
         numpy.random.seed(draws.words)
@@ -151,7 +151,7 @@ def _states() -> list[tuple[Callable[[Any], Any], Any]]:
     import random
 
     states: list[tuple[Callable[[Any], Any], Any]] = [(random.setstate, random.getstate())]
-    if "numpy" in sys.modules:
+    if loaded("numpy"):
         import numpy.random
 
         states.append((numpy.random.set_state, numpy.random.get_state()))

@@ -13,12 +13,12 @@ import dataclasses
 import datetime
 import enum
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from .errors import StateFileError
+from .modules import loaded
 
 _PLAIN = (str, int, float, bool, type(None))
 _DATES = (datetime.date, datetime.time)  # a datetime is a date
@@ -127,5 +127,5 @@ def _key(key: Any) -> Any:
 
 
 def _is_numpy(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")  # where nobody imported it there is no value of it
+    numpy = loaded("numpy")  # where nobody imported it there is no value of it
     return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)

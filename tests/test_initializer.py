@@ -314,3 +314,16 @@ def test_one_that_never_ends_ends_with_its_call(tmp_path: Path) -> None:
         pf.parallel_map(abs, items(), max_workers=2, initializer=lambda: fifo.read_text())
     interrupter.join()
     assert pf.parallel_map(abs, [-1, -2], max_workers=2) == [1, 2]
+
+
+def test_one_that_ends_workers_costs_no_other_call() -> None:
+    found: list[int] = []
+    other = threading.Thread(
+        target=lambda: found.extend(pf.parallel_map(abs, range(-500, 0), max_workers=2, chunksize=1))
+    )
+    other.start()
+    for _ in range(3):
+        with pytest.raises(pf.WorkerDiedError, match="before they run an item"):
+            pf.parallel_map(abs, range(5), max_workers=2, initializer=os._exit, initargs=(7,))
+    other.join()
+    assert found == [*range(500, 0, -1)]

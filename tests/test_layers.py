@@ -22,7 +22,7 @@ ROOT = Path(pf.__file__).parent
 
 # A group is a set of modules of one layer; a group may import itself and the groups named with it.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "errors": ("errors",),
+    "errors": ("errors", "modules"),
     "values": ("outcome", "retry", "call", "options", "settlement", "seeds", "prepared"),
     "core": ("_native",),
     "flow": ("walk", "node", "batch_node", "async_node", "validation", "flow", "batch_flow"),

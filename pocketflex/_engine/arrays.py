@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
+from ..modules import loaded
 from . import native
 
 
 def is_array(items: Any) -> bool:
     """Whether `items` is exactly an ndarray with rows."""
-    numpy = sys.modules.get("numpy")
+    numpy = loaded("numpy")
     return numpy is not None and type(items) is numpy.ndarray and items.ndim > 0
 
 

@@ -4,8 +4,8 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
 64-bit signed integers in the machine's byte order:
 
     word    written by  meaning
-    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts or loads a
-                        callable, -2 where it ends, as it has run enough (wear.py)
+    0       worker      JOB: the job, or errand, whose items it runs; -1 for none, 0 while it starts, -2 where it ends,
+                        as it has run enough (wear.py), -3 less the job while it loads the callable of that
     1       worker      INDEX: the item that it runs, -1 for none
     2       worker      BEGAN: when that item began, ns of CLOCK_MONOTONIC; kept only for jobs with a timeout
     3       worker      COUNT: how many items run under that index, more than 1 where they run as a chunk
@@ -55,7 +55,7 @@ from .hatch import Hatch
 from .records import Letter, Record
 from .segments import Segment
 
-LOADING, SPENT = 0, -2  # in place of the number of a job
+STARTING, SPENT = 0, -2  # in place of the number of a job
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
 ASLEEP, TAIL, PACKETS, POSTED, SAID = range(7, 12)
@@ -63,6 +63,11 @@ WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
 _FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 15
 _LETTERS, _LETTER, _MAIL = 4, 4, _FIRST + _RECORDS * _RECORD
+
+
+def loading(job: int) -> int:
+    """What stands in place of a job's number while its callable is loaded; of that again the number."""
+    return -3 - job
 
 
 class Slot:
@@ -79,7 +84,7 @@ class Slot:
     def clear(self) -> None:
         """Make the slot ready for a new worker."""
         self.hatch().clear()
-        self.words[:16] = array("q", [LOADING, -1, *[0] * 14])
+        self.words[:16] = array("q", [STARTING, -1, *[0] * 14])
         self.words[_MAIL : _MAIL + _LETTERS * _LETTER] = array("q", [0] * _LETTERS * _LETTER)
 
     def push(self, record: Record) -> bool:

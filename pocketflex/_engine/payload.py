@@ -74,12 +74,11 @@ class ObjectPickler:
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle, with three differences.
+    """cloudpickle 3.1.3, with four differences.
 
-    Functions with a cache travel by value where others would. Code keeps the name of its file, which
-    cloudpickle 3.1.3 takes away: a traceback from a worker shows the user's own lines. And a class that
-    came by value from the parent goes back there as a reference: cloudpickle would send its definition,
-    and the parent, in loading it, would overwrite the methods of its own class with copies from the worker.
+    Functions with a cache travel by value where others would. Code keeps the name of its file: a traceback from a
+    worker shows the user's own lines. Classes are made with their slots. And a class that came by value from the
+    parent goes back there as a reference: else the parent would overwrite its methods with copies from the worker.
     """
 
     gives_back = False
@@ -94,9 +93,13 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
             if value in _CLASS_IDS and value not in _born_here:
                 return _class_of_id, (_CLASS_IDS[value],)
             _born_here.add(value)
-        return super().reducer_override(value)
+        reduced = super().reducer_override(value)
+        if type(reduced) is tuple and reduced[0] is _make_class and "__slots__" in vars(value):
+            reduced[1][3]["__slots__"] = vars(value)["__slots__"]
+        return reduced
 
 
+_make_class = cloudpickle.cloudpickle._make_skeleton_class
 # cloudpickle numbers the classes that it sends or receives by value
 _CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
 _born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported

@@ -6,9 +6,10 @@ Where they come in numbers they are no reason for as many pickles.
 from __future__ import annotations
 
 import copyreg
-import sys
 from types import GetSetDescriptorType
 from typing import Any
+
+from ..modules import loaded
 
 _NUMBERS = "?bhilqBHILQefdFD"  # types of numbers that are nothing but their bytes, as numpy.dtype.char has them
 _HOOKS = (
@@ -20,7 +21,7 @@ _HOOKS = (
 def number_type(values: list[Any]) -> str:
     """The character of the dtype of numpy's numbers, if all values are exactly of one such type; else empty."""
     first = type(values[0])
-    if (numpy := sys.modules.get("numpy")) is None or not issubclass(first, numpy.number | numpy.bool_):
+    if (numpy := loaded("numpy")) is None or not issubclass(first, numpy.number | numpy.bool_):
         return ""
     character: str = numpy.dtype(first).char
     is_plain = character in _NUMBERS and numpy.dtype(character).type is first  # no subclass
@@ -36,7 +37,7 @@ def pack_numbers(values: list[Any], character: str) -> Any:
 
 def scalar_types() -> tuple[type, ...]:
     """Types besides Python's own scalars whose values are as simple: nobody else's code runs when they are pickled."""
-    numpy, datetime, decimal = map(sys.modules.get, ("numpy", "datetime", "decimal"))
+    numpy, datetime, decimal = map(loaded, ("numpy", "datetime", "decimal"))
     return (
         complex,
         *((numpy.dtype(character).type for character in _NUMBERS) if numpy else ()),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .board import LOADING, SPENT
+from .board import SPENT, loading
 from .crew import NOTHING, Crew, Departed, most_workers
 from .dispatch import Dispatch
 from .intake import Intake
@@ -111,14 +111,15 @@ class Staff:
         self._retired.lose(member.slot)
 
     def _count_futile(self, departed: Departed) -> None:
-        """Charge a worker that ended before it ran an item to a job that had it."""
+        """Charge a worker that ended before it ran an item to the job that it got ready for, or to all that had it."""
+        running = departed.running.job
+        guilty = loading(running) if running < SPENT else max(running, 0)
         for job in self._jobs.values():
-            if departed.member.slot not in job.members:
+            if departed.member.slot not in job.members or guilty not in (0, job.number):
                 continue
-            now, running = monotonic(), departed.running.job
-            is_row = now - job.died_at < _SHORT or running in (LOADING, job.number)  # an initializer may take its time
+            is_row = guilty or monotonic() - job.died_at < _SHORT  # to get ready may take its time
             job.futile_deaths = job.futile_deaths + 1 if is_row else 1
-            job.died_at = now
+            job.died_at = monotonic()
             if job.futile_deaths == _MOST_FUTILE_DEATHS + job.limits.max_workers:
                 how = departed.reason or name_exit(departed.death)
                 reason = f"workers end before they run an item, again and again: {how}"

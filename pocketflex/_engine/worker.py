@@ -25,7 +25,7 @@ from time import monotonic
 from ..call import Call
 from . import failures, native
 from .blackbox import BlackBox
-from .board import JOB, LOADING, PACKETS, POSTED, REST, SPENT, Board
+from .board import JOB, PACKETS, POSTED, REST, SPENT, Board, loading
 from .claims import ClaimRun
 from .desk import Desk
 from .errand import ErrandRun
@@ -168,7 +168,7 @@ class Worker:
             self._transport.lens.forget(message.segment)
 
     def _load(self, message: Load) -> None:
-        native.store(self._desk.words, JOB, LOADING)
+        native.store(self._desk.words, JOB, loading(message.job))
         try:
             self._take_on(message)
         finally:

@@ -7,10 +7,11 @@ making it costs more than writing a small array, so headers are kept.
 from __future__ import annotations
 
 import io
-import sys
 from functools import lru_cache
 from math import prod
 from typing import Any
+
+from ..modules import loaded
 
 _KINDS = "biufcmM"  # scalars that a 0-dimensional array gives back as they were
 
@@ -21,7 +22,7 @@ def dump_array(value: Any) -> tuple[bytes, bytes, Any] | None:
     None for anything else, and where reading it would not give the same thing: objects, subclasses, metadata, and
     types that are another type of the same size under another name, such as `longlong`.
     """
-    np = sys.modules.get("numpy")  # where nobody imported it there is no value of it
+    np = loaded("numpy")  # where nobody imported it there is no value of it
     if np is None:
         return None
     is_scalar = isinstance(value, np.generic)

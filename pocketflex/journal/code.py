@@ -11,13 +11,13 @@ from __future__ import annotations
 import dis
 import functools
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from ..call import Call
 from ..flow import Flow, reachable
+from ..modules import loaded
 from ..node import BaseNode
 from ..options import OPTION_NAMES, BatchOptions
 from .digests import digest, name_of
@@ -223,5 +223,5 @@ def _set_by(initializer: Any) -> tuple[set[tuple[int, str]], set[tuple[type, str
 
 
 def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
+    numpy = loaded("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)

@@ -16,6 +16,7 @@ from hashlib import sha256
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from ..modules import loaded
 from .values import Unheld, encode
 
 NBYTES = 16  # of a digest: with a billion items two of them are alike with a chance of 1 to 10**20
@@ -48,7 +49,7 @@ def _taken_apart(value: Any, depth: int) -> bytes:
     for kind, form in _FORMS.items():
         if isinstance(value, kind):
             return bytes(encode((kind.__name__, *form(value)), _taken_apart, depth))
-    numpy = sys.modules.get("numpy")
+    numpy = loaded("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
         told = name_of(type(value)), value.dtype.str, value.shape, value.tolist()
         return bytes(encode(told, _taken_apart, depth))

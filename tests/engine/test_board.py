@@ -16,11 +16,11 @@ from pocketflex._engine.board import (
     HEAD,
     INDEX,
     JOB,
-    LOADING,
     MAX_WORKERS,
     PACKETS,
     POSTED,
     REST,
+    STARTING,
     TAIL,
     WAITS,
     Board,
@@ -73,7 +73,7 @@ def test_a_slot_begins_with_nothing_in_it(board: Board) -> None:
         board.slot(2).push(some(number))
     board.reserve(2)
     slot = board.slot(2)
-    assert [slot.words[word] for word in WORDS] == [LOADING, -1, 0, 0, 0, 0, 0, 0]
+    assert [slot.words[word] for word in WORDS] == [STARTING, -1, 0, 0, 0, 0, 0, 0]
     assert not slot.has_news()
     assert slot.pull() == []
 

@@ -163,3 +163,28 @@ def test_objects_of_a_class_that_cannot_be_loaded_each_fail() -> None:
     results = pf.parallel_map(make, range(10), max_workers=2, on_error="collect")
     kinds = {type(result).__name__ for result in results}
     assert kinds in ({"Failure"}, {"Kind"})  # all travel alike
+
+
+@dataclass(slots=True)
+class Slotted:
+    x: int
+
+
+class Named:
+    __slots__ = ("__dict__", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_class_with_slots_has_them_in_a_worker_too() -> None:
+    def work(item: Slotted) -> Any:
+        with pytest.raises(AttributeError):
+            item.other = 1  # type: ignore[attr-defined]
+        return Slotted(item.x + 1), Named("a"), Slotted(item.x)
+
+    found = pf.parallel_map(work, [Slotted(number) for number in range(20)], max_workers=2)
+    assert [(one, named.name, vars(named), other) for one, named, other in found] == [
+        (Slotted(number + 1), "a", {}, Slotted(number)) for number in range(20)
+    ]
+    assert pf.parallel_map(Slotted, range(3), max_workers=2) == [Slotted(0), Slotted(1), Slotted(2)]

@@ -318,6 +318,7 @@ def test_nothing_is_called_where_nothing_is_left(path: Path, calls: Any, shape: 
     options = {**options, "resume": path, "initializer": prepare, "initargs": (1,)}
     wanted = list(range(30))
     assert pf.parallel_map(abs, SHAPES[shape](range(30)), **options) == wanted
+    pf.shutdown()  # the other worker may be about to call it still
     assert set(calls()) == {"prepare-1"}
     assert pf.parallel_map(abs, SHAPES[shape](range(30)), **options) == wanted
     assert calls() == []
