@@ -67,7 +67,7 @@ class ObjectPickler:
         """
         self._pickler.clear_memo()
         self._buffers = []
-        return pickle.dumps([data for _, data in self._pickler.classes.values()]) if self._pickler.classes else b""
+        return pickle.dumps([data for _, data, _ in self._pickler.classes.values()]) if self._pickler.classes else b""
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
         return _set_aside(buffer, self._buffers)
@@ -143,19 +143,19 @@ class _SharingPickler(_Pickler):
     def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool], gives_back: bool) -> None:
         super().__init__(stream, protocol=5, buffer_callback=keep)
         self.gives_back = gives_back
-        self.classes: dict[int, tuple[type, bytes]] = {}  # those by value, by id: a metaclass may redefine equality
-        self._references: dict[int, tuple[Any, tuple[int]]] = {}  # what stands for them
+        # those by value, their pickles, what stands for them; by id, as a metaclass may redefine equality
+        self.classes: dict[int, tuple[type, bytes, tuple[Any, tuple[int]]]] = {}
 
     def reducer_override(self, value: Any) -> Any:
         if not isinstance(value, _REDUCED_HERE) or value is _shared_class:  # asked for each object, so this is quick
             return NotImplemented
-        if reference := self._references.get(id(value)):
-            return reference
+        if known := self.classes.get(id(value)):
+            return known[2]
         reduced = super().reducer_override(value)
         if not isinstance(value, type) or reduced is NotImplemented or reduced[0] is _class_of_id:
             return reduced
-        self.classes[id(value)] = value, self._define(value)
-        reference = self._references[id(value)] = _shared_class, (len(self._references),)
+        reference = _shared_class, (len(self.classes),)
+        self.classes[id(value)] = value, self._define(value), reference
         return reference
 
     def _define(self, kind: type) -> bytes:
