@@ -6,6 +6,7 @@ made, which is before anything runs.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -146,8 +147,11 @@ class BatchOptions:
         value = getattr(self, name)
         if value is None and name in _NONE_MEANS:
             return
-        number = value if isinstance(value, int) else getattr(value, "__index__", lambda: None)()  # of numpy, say
-        if isinstance(value, bool) or number is None or number < least:
+        try:
+            number = operator.index(value)  # of numpy too
+        except TypeError:
+            number = least - 1
+        if isinstance(value, bool) or number < least:
             self._refuse(name, f"a whole number, at least {least}{_NONE_MEANS.get(name, '')}")
         object.__setattr__(self, name, number)
 

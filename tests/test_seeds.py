@@ -360,3 +360,10 @@ def test_the_first_item_of_a_process_has_its_numbers_too(run_script: Any) -> Non
     one, two = (run_script(source).stdout.splitlines() for _ in range(2))
     assert one == two
     assert one[0] == one[1]
+
+
+def test_a_seed_may_be_a_number_of_numpy() -> None:
+    draws = [pf.parallel_map(lambda _: pf.item_seed(), range(3), max_workers=2, seed=seed) for seed in (3, np.int64(3))]
+    assert draws[0] == draws[1]
+    with pytest.raises(pf.OptionError, match="it must be a whole number"):
+        pf.parallel_map(abs, [1], seed=int)  # type: ignore[arg-type]
