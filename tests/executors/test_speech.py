@@ -97,7 +97,8 @@ def test_the_records_of_a_worker_keep_their_order_and_come_before_its_outcomes(k
             logging.info("%d", 20 * item + n)
         return item
 
-    for done in pf.parallel_imap(work, range(200), max_workers=1):
+    # of chunks of a fixed size none is handed back, to be run behind others, on a machine with much else to do
+    for done in pf.parallel_imap(work, range(200), max_workers=1, chunksize=10):
         numbers = [int(message) for message in kept.messages]
         assert numbers == [*range(len(numbers))]
         assert len(numbers) >= 20 * (done + 1)
