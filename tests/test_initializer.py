@@ -197,7 +197,10 @@ def test_without_async_items_it_is_not_called() -> None:
         def prep(self, shared: Any) -> Any:
             return []
 
-    asyncio.run(pf.run_async(Nothing, initializer=fail))
+        async def post_async(self, shared: Any, items: Any, results: Any) -> Any:
+            return "end", {"results": results}
+
+    assert asyncio.run(pf.run_async(Nothing, initializer=fail)) == {"results": []}
 
 
 @pytest.mark.parametrize("is_failing", [False, True])

@@ -99,13 +99,10 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         return reduced
 
 
-_make_class = cloudpickle.cloudpickle._make_skeleton_class
-# cloudpickle numbers the classes that it sends or receives by value
+_REDUCED_HERE = (type, FunctionType, CodeType, functools._lru_cache_wrapper)  # by cloudpickle or by `_Pickler`
+_make_class = cloudpickle.cloudpickle._make_skeleton_class  # cloudpickle numbers the classes that travel by value:
 _CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
 _born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported
-
-
-_REDUCED_HERE = (type, FunctionType, CodeType, functools._lru_cache_wrapper)  # by cloudpickle or by `_Pickler`
 
 
 def _class_of_id(number: str) -> type:

@@ -54,8 +54,6 @@ def own_peak() -> int:
 
 def forget_peak() -> None:
     """Measure the next peak from here on."""
-    with (
-        suppress(OSError),
-        open("/proc/self/clear_refs", "wb") as file,
-    ):  # read-only in some containers: the peak of its life
+    # it is read-only in some containers: the peak is then that of its whole life
+    with suppress(OSError), open("/proc/self/clear_refs", "wb") as file:
         file.write(b"5")
