@@ -36,6 +36,12 @@ FUNCTION(fetch_bytes);
 FUNCTION(stack_alike);
 FUNCTION(stack_stack);
 
+/* collecting.c */
+FUNCTION(collecting_call_uncollected);
+
+/* objects.c */
+FUNCTION(objects_build);
+
 /* plain.c */
 FUNCTION(plain_are_plain);
 

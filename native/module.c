@@ -42,8 +42,12 @@ static PyMethodDef FUNCTIONS[] = {
     ENTRY("alike", stack_alike, "(items, kind, /)",
           "Whether all are exactly of that type, of one dtype and shape, contiguous, and may be written to."),
     ENTRY("stack", stack_stack, "(items, buffer, offset, /)", "Write the bytes of each item, one behind the other."),
-    ENTRY("are_plain", plain_are_plain, "(items, kinds, classes, /)",
-          "Whether all are plain, and share nothing that can be changed."),
+    ENTRY("call_uncollected", collecting_call_uncollected, "(function, argument, /)",
+          "What a function in C returns, during which no garbage is collected."),
+    ENTRY("build", objects_build, "(kind, attributes, /)",
+          "Put an object of a class in the place of each dict of its attributes."),
+    ENTRY("are_plain", plain_are_plain, "(items, kinds, /)",
+          "Whether all are plain, and share nothing that can be changed; a type if that is not known."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,9 +1,9 @@
-/* Plain values: tuples, lists and dicts, one in the other, of scalars; all exactly of types that Python itself pickles.
+/* Plain values: tuples, lists, dicts and sets, one in the other, of scalars and of what the caller vouches for.
  *
  * Many of them may be pickled as one: no code of anybody's runs while one is, which could fail, or end the process,
  * on behalf of one of them alone; and what is one object in two of them is none that can be changed. Whether it is, the
- * count of references says: a list in a list has one, unless something else has it too. Nothing here runs Python
- * code or makes an object, but for one: the attributes of an object of a class that the caller vouches for.
+ * count of references says: a list in a list has one, unless something else has it too. Nothing here runs code of
+ * Python's; what it makes, such as the attributes of an object, is made while no garbage is collected.
  */
 #include "functions.h"
 
@@ -41,8 +41,12 @@ static bool is_elsewhere(PyObject *part)
     return (uint32_t)Py_REFCNT(part) > 1;
 }
 
+/* Types besides Python's own, as `Kinds` of scalars.py has them; the last is the type that was not known. */
+enum { LEAVES, DATED, ZONES, TUPLES, OBJECTS, SLOTTED, TOP, KINDS };
+
 struct walk {
-    PyObject *kinds;
+    PyObject *kinds[KINDS];
+    PyObject *unknown;
     int left; /* parts that may still be looked at */
 };
 
@@ -57,15 +61,84 @@ static enum weight add(enum weight whole, PyObject *part, struct walk *walk, int
     return weight > whole ? weight : whole;
 }
 
+/* Whether a part can be looked for by its hash without code of anybody's, who alone could say so of what is open. */
+static bool is_frozen(PyObject *part, struct walk *walk, int depth)
+{
+    return walk->left-- > 0 && weigh(part, walk, depth - 1) == FROZEN;
+}
+
 static enum weight weigh_dict(PyObject *dict, struct walk *walk, int depth)
 {
     enum weight weight = OPEN;
     PyObject *key, *value;
-    for (Py_ssize_t at = 0; weight != NOT_PLAIN && PyDict_Next(dict, &at, &key, &value);) {
-        weight = add(weight, key, walk, depth);
-        if (weight != NOT_PLAIN)
-            weight = add(weight, value, walk, depth);
+    for (Py_ssize_t at = 0; weight != NOT_PLAIN && PyDict_Next(dict, &at, &key, &value);)
+        weight = is_frozen(key, walk, depth) ? add(weight, value, walk, depth) : NOT_PLAIN;
+    return weight;
+}
+
+static enum weight weigh_set(PyObject *set, struct walk *walk, int depth)
+{
+    PyObject *iterator = PyObject_GetIter(set);
+    bool is_plain = iterator != NULL;
+    PyObject *part;
+    for (; is_plain && (part = PyIter_Next(iterator)); Py_DECREF(part))
+        is_plain = is_frozen(part, walk, depth);
+    Py_XDECREF(iterator);
+    PyErr_Clear();
+    return !is_plain ? NOT_PLAIN : Py_TYPE(set) == &PySet_Type ? OPEN : FROZEN;
+}
+
+/* An object weighs what its attributes do. */
+static enum weight weigh_object(PyObject *object, struct walk *walk, int depth)
+{
+    PyObject *dict = PyObject_GetAttrString(object, "__dict__");
+    PyErr_Clear();
+    bool is_own = dict && Py_TYPE(dict) == &PyDict_Type && (uint32_t)Py_REFCNT(dict) <= 2; /* its and this one */
+    bool is_plain = is_own && weigh_dict(dict, walk, depth) != NOT_PLAIN;
+    Py_XDECREF(dict);
+    return is_plain ? OPEN : NOT_PLAIN;
+}
+
+/* The attribute of a slot, or NULL. Borrowed: the slot has it, and no code runs that could change that. */
+static PyObject *in_slot(PyObject *object, PyObject *name)
+{
+    PyObject *part = PyObject_GetAttr(object, name);
+    PyErr_Clear();
+    Py_XDECREF(part);
+    return part;
+}
+
+/* Where attributes are in slots, the class has a list of their names, which `copyreg` has put there. */
+static enum weight weigh_slotted(PyObject *object, struct walk *walk, int depth)
+{
+    PyObject *names = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__slotnames__");
+    PyErr_Clear();
+    enum weight weight = names && PyList_CheckExact(names) ? OPEN : NOT_PLAIN;
+    for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < PyList_Size(names); index++) {
+        PyObject *part = in_slot(object, PyList_GetItem(names, index));
+        weight = part ? add(weight, part, walk, depth) : weight;
     }
+    Py_XDECREF(names);
+    return weight;
+}
+
+/* A time is as plain as its zone. */
+static enum weight weigh_time(PyObject *time, struct walk *walk)
+{
+    PyObject *zone = PyObject_GetAttrString(time, "tzinfo");
+    PyErr_Clear();
+    bool is_known = zone && (zone == Py_None || is_of(zone, walk->kinds[ZONES]));
+    Py_XDECREF(zone);
+    return is_known ? FROZEN : NOT_PLAIN;
+}
+
+static enum weight weigh_sequence(PyObject *value, struct walk *walk, int depth)
+{
+    bool is_list = Py_TYPE(value) == &PyList_Type;
+    enum weight weight = is_list ? OPEN : FROZEN;
+    Py_ssize_t count = is_list ? PyList_Size(value) : PyTuple_Size(value);
+    for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < count; index++)
+        weight = add(weight, is_list ? PyList_GetItem(value, index) : PyTuple_GetItem(value, index), walk, depth);
     return weight;
 }
 
@@ -73,19 +146,25 @@ static enum weight weigh(PyObject *value, struct walk *walk, int depth)
 {
     if (is_scalar(value))
         return FROZEN;
-    PyTypeObject *type = Py_TYPE(value);
-    bool is_list = type == &PyList_Type, is_dict = type == &PyDict_Type;
-    if (!is_list && !is_dict && type != &PyTuple_Type)
-        return is_of(value, walk->kinds) ? FROZEN : NOT_PLAIN;
     if (depth == 0)
         return NOT_PLAIN;
-    if (is_dict)
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyDict_Type)
         return weigh_dict(value, walk, depth);
-    enum weight weight = is_list ? OPEN : FROZEN;
-    Py_ssize_t count = is_list ? PyList_Size(value) : PyTuple_Size(value);
-    for (Py_ssize_t index = 0; weight != NOT_PLAIN && index < count; index++)
-        weight = add(weight, is_list ? PyList_GetItem(value, index) : PyTuple_GetItem(value, index), walk, depth);
-    return weight;
+    if (type == &PyTuple_Type || type == &PyList_Type || is_of(value, walk->kinds[TUPLES]))
+        return weigh_sequence(value, walk, depth);
+    if (type == &PySet_Type || type == &PyFrozenSet_Type)
+        return weigh_set(value, walk, depth);
+    if (is_of(value, walk->kinds[LEAVES]))
+        return FROZEN;
+    if (is_of(value, walk->kinds[DATED]))
+        return weigh_time(value, walk);
+    if (is_of(value, walk->kinds[OBJECTS]))
+        return weigh_object(value, walk, depth);
+    if (is_of(value, walk->kinds[SLOTTED]))
+        return weigh_slotted(value, walk, depth);
+    walk->unknown = (PyObject *)type;
+    return NOT_PLAIN;
 }
 
 /* Items that can be changed, by address, to find one that is there twice: open addressing, at most half full. */
@@ -115,44 +194,47 @@ static bool seen_add(struct seen *seen, PyObject *item)
     return true;
 }
 
-/* An object weighs what its attributes do. To have their dict made may run a garbage collection, so it is not done
- * for what lies within another value. */
-static enum weight weigh_object(PyObject *object, struct walk *walk)
+static bool is_fit(PyObject *item, struct walk *walk, struct seen *seen)
 {
-    Py_INCREF(object);
-    PyObject *dict = PyObject_GetAttrString(object, "__dict__");
-    PyErr_Clear();
-    bool is_own = dict && Py_TYPE(dict) == &PyDict_Type && (uint32_t)Py_REFCNT(dict) <= 2; /* its and this one */
-    bool is_plain = is_own && weigh_dict(dict, walk, DEEPEST) != NOT_PLAIN;
-    Py_XDECREF(dict);
-    Py_DECREF(object);
-    return is_plain ? OPEN : NOT_PLAIN;
-}
-
-static bool is_fit(PyObject *item, PyObject *kinds, PyObject *classes, struct seen *seen)
-{
-    struct walk walk = {.kinds = kinds, .left = MOST};
-    enum weight weight = is_of(item, classes) ? weigh_object(item, &walk) : weigh(item, &walk, DEEPEST);
+    walk->left = MOST;
+    bool is_top = is_of(item, walk->kinds[TOP]);
+    enum weight weight = is_top ? weigh_object(item, walk, DEEPEST) : weigh(item, walk, DEEPEST);
     return weight == FROZEN || (weight == OPEN && seen_add(seen, item));
 }
 
-static bool take_tuple(PyObject *object, const char *name)
+static bool take_kinds(struct walk *walk, PyObject *kinds)
 {
-    if (Py_TYPE(object) == &PyTuple_Type)
-        return true;
-    PyErr_Format(PyExc_TypeError, "%s must be a tuple, and no subclass", name);
-    return false;
+    bool are_tuples = PyTuple_Check(kinds) && PyTuple_Size(kinds) == KINDS;
+    for (int number = 0; are_tuples && number < KINDS; number++) {
+        walk->kinds[number] = PyTuple_GetItem(kinds, number);
+        are_tuples = Py_TYPE(walk->kinds[number]) == &PyTuple_Type;
+    }
+    if (!are_tuples)
+        PyErr_Format(PyExc_TypeError, "kinds must be %d tuples, and no subclasses", KINDS);
+    return are_tuples;
+}
+
+static bool are_fit(PyObject *items, struct walk *walk)
+{
+    struct seen seen;
+    bool are_plain = seen_open(&seen, PyList_Size(items));
+    bool was_on = PyGC_Disable();
+    for (Py_ssize_t index = 0; are_plain && index < PyList_Size(items); index++)
+        are_plain = is_fit(PyList_GetItem(items, index), walk, &seen);
+    if (was_on)
+        PyGC_Enable();
+    free(seen.slots);
+    return are_plain;
 }
 
 FUNCTION(plain_are_plain)
 {
-    if (!take_count("are_plain", given, 3) || !take_list(arguments[0], "items") || !take_tuple(arguments[1], "kinds") ||
-        !take_tuple(arguments[2], "classes"))
+    struct walk walk = {.unknown = NULL};
+    if (!take_count("are_plain", given, 2) || !take_list(arguments[0], "items") || !take_kinds(&walk, arguments[1]))
         return NULL;
-    struct seen seen;
-    bool are_plain = seen_open(&seen, PyList_Size(arguments[0]));
-    for (Py_ssize_t index = 0; are_plain && index < PyList_Size(arguments[0]); index++)
-        are_plain = is_fit(PyList_GetItem(arguments[0], index), arguments[1], arguments[2], &seen);
-    free(seen.slots);
-    return PyBool_FromLong(are_plain);
+    bool are_plain = are_fit(arguments[0], &walk);
+    if (!walk.unknown)
+        return PyBool_FromLong(are_plain);
+    Py_INCREF(walk.unknown);
+    return walk.unknown;
 }

@@ -30,6 +30,18 @@ def are_alike(values: list[Any]) -> bool:
     return bool(is_plain) and native.alike(values, type(first))
 
 
+def are_ragged(values: list[Any]) -> bool:
+    """As `are_alike`, of arrays whose shapes differ, but not in how many dimensions they have."""
+    first = values[0]
+    if not is_array(first) or not has_plain_rows(first):
+        return False
+    kind, dtype, ndim = type(first), first.dtype, first.ndim
+    return all(
+        type(one) is kind and one.ndim == ndim and (one.dtype is dtype or one.dtype == dtype) and one.flags.carray
+        for one in values
+    )
+
+
 def copy_array(array: Any, room: memoryview, at: int) -> None:
     """Copy an ndarray, of any strides, to some bytes of `room`, in C order."""
     import numpy as np

@@ -15,20 +15,25 @@ others. All numbers are 64-bit integers in the machine's byte order; offsets cou
     MARSHAL    a list of mixed exact types of these,    one marshal of the list
                complex numbers, large ints
     NUMBERS    a list of one type of numpy's numbers    numpy.dtype.char in 8 bytes, the numbers
-    PLAIN      tuples, lists, dicts of scalars          one pickle of the list (native/plain.c)
+    PLAIN      tuples, lists, dicts, sets of scalars    one pickle of the list (native/plain.c)
     ROWS       rows of an ndarray without objects;      the rows, C order; in the notes dtype, shape and whether
     ARRAYS     a list of ndarrays of one form           they may be written to: of the ndarray, of each of the list
     PICKLED    everything else, and failures            table | pickles | buffers
-    OBJECTS    objects of one class with such attributes   as PLAIN
+    OBJECTS    objects of one class with such           the length of a pickle, that of their class,
+               attributes                               one of a list of the attributes
+    MIXED      the same, with named tuples, enums,      as PLAIN
+               paths and objects in them
+    RAGGED     a list of ndarrays of one dtype and      shapes, and after a gap the arrays without any;
+               number of dimensions                     notes as of ARRAYS
     SHARED     rows of an array that `share` has made   none here: the offset is that in the array's segment,
                                                         whose number the notes have besides what ROWS have
     FETCHED_*  large items that workers read out of     for each piece its address and length there; notes as of
                the parent's memory (fetching.py)        ROWS, ARRAYS; none for bytes
 
-The table of a PICKLED grain: for each entry its tag (0 value, 1 failure), the end of its pickle and
-the end of its list of buffers; then for each buffer its offset and length, all counted from the
-grain. Every entry is a pickle of its own, so that one that cannot be loaded costs no other; only classes
-that travel by value are pickled once a block, in the notes. All else is for exact types: what arrives is what was sent.
+The table of a PICKLED grain: for each entry its tag (0 value, 1 failure), the end of its pickle, counted from
+the first one, and the end of its list of buffers; then for each buffer its offset and length, counted from
+the grain. Every entry is a pickle of its own, so that one that cannot be loaded costs no other; only classes that
+travel by value are pickled once a block, in the notes. All else is for exact types: what arrives is what was sent.
 """
 
 from __future__ import annotations
@@ -36,12 +41,13 @@ from __future__ import annotations
 import pickle
 from array import array
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, takewhile
 from typing import Any, NamedTuple
 
 from . import native, payload, shared
-from .arrays import are_alike, copy_array
+from .arrays import are_alike, are_ragged, copy_array
 from .failures import FailureRecord
-from .grains import Form, Grain, Table, Watch, stack
+from .grains import Form, Grain, Table, Watch, stack, stack_ragged
 from .segments import Region, Segment, round_up
 from .shm import Arena
 from .source import Taken
@@ -102,7 +108,17 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
         count = max(1, min(len(items), limit // max(items[0].nbytes, 1)))
         grains = [stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
         return write_grains(arena, grains, note_form(items[0]))
+    if are_ragged(items):
+        items = items[: _fitting(items, limit)]
+        grains = [stack_ragged(items[at : at + grain]) for at in range(0, len(items), grain)]
+        return write_grains(arena, grains, note_form(items[0]))
     return _write_mixed(arena, items, grain, limit)
+
+
+def _fitting(arrays: list[Any], limit: int) -> int:
+    """How many of them take about so many bytes; at least one."""
+    ends = accumulate(one.nbytes for one in arrays)
+    return max(1, sum(1 for _ in takewhile(lambda end: end <= limit, ends)))
 
 
 def _write_columns(arena: Arena, taken: Taken, grain: int, limit: int) -> Block | None:
@@ -245,6 +261,8 @@ def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, Failur
     """
     if not failed and are_alike(results):
         return write_grains(arena, [stack(results)], note_form(results[0]))
+    if not failed and are_ragged(results):
+        return write_grains(arena, [stack_ragged(results)], note_form(results[0]))
     pickler = payload.ObjectPickler(gives_back=True)
     made = Table(pickler, results).fill_watched(failed, watch)
     return write_grains(arena, [made], pickler.shared())

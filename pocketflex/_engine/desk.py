@@ -8,13 +8,17 @@ from collections.abc import Callable
 from . import native
 from .board import ASLEEP, HEAD, NEWS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
 from .records import Record
+from .segments import available_memory
 from .speech import Speech
 from .stopwatch import Stopwatch
 from .transport import Message, Ring, Transport
 from .voice import Voice
 
-_IDLE = 2.0  # seconds of sleep after which a worker gives memory back: nobody works with short pauses that long
-_WARM = 32 << 20  # bytes that it keeps: the results of a job of usual size
+_PAUSE = 2.0  # seconds of sleep after which a worker gives memory back: what is more than its share ...
+_ABSENCE = 60.0  # ... and after so many more, again as long as the parent refers to results, what is more than usual
+_SHARE = 64  # of the memory that is available, one part in so many ...
+_LARGEST = 256 << 20  # ... but at most so many bytes: calls of large results with pauses between them find it warm
+_USUAL = 32 << 20  # bytes that it keeps for ever: the results of a job of usual size
 
 
 class Desk:
@@ -70,8 +74,18 @@ class Desk:
         native.store(self.words, ASLEEP, 1)
         native.fence()
         if not has_news():
-            if not self.transport.is_ready(_IDLE):
-                self.transport.arena.cool(_WARM)
+            self._cool()
             message = self.transport.receive()
             self.mail += [message] if message is not None else []
         native.store(self.words, ASLEEP, 0)
+
+    def _cool(self) -> None:
+        """Give memory back until a message comes, or nothing more can become free."""
+        arena = self.transport.arena
+        if self.transport.is_ready(_PAUSE):
+            return
+        arena.cool(max(_USUAL, min(_LARGEST, available_memory() // _SHARE)))
+        while not self.transport.is_ready(_ABSENCE):
+            arena.cool(_USUAL)
+            if not arena.has_lent:
+                return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import marshal
 import pickle
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from . import native, payload
 from .failures import FailureRecord
-from .scalars import has_plain_state, number_type, pack_numbers, scalar_types
+from .scalars import Kinds, has_plain_state, number_type, pack_numbers
 from .segments import round_up
 
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
@@ -19,6 +19,7 @@ _PLAIN = _SCALARS | {tuple, list, dict}
 _FEW = 16  # values
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
 FAILURE = 1  # the tag of a failure in a table
+_ENTRY = 3  # words of an entry in it
 
 
 class Form(IntEnum):
@@ -31,10 +32,12 @@ class Form(IntEnum):
     ARRAYS = 20
     PICKLED = 21
     OBJECTS = 22
-    SHARED = 23
-    FETCHED_ROWS = 24
-    FETCHED_ARRAYS = 25
-    FETCHED_BYTES = 26
+    MIXED = 23
+    RAGGED = 24
+    SHARED = 25
+    FETCHED_ROWS = 26
+    FETCHED_ARRAYS = 27
+    FETCHED_BYTES = 28
 
 
 class Grain(NamedTuple):
@@ -49,6 +52,14 @@ class Grain(NamedTuple):
 def stack(arrays: list[Any]) -> Grain:
     """A grain of arrays that are alike."""
     return Grain(Form.ARRAYS, ((0, arrays),), len(arrays) * arrays[0].nbytes, len(arrays))
+
+
+def stack_ragged(arrays: list[Any]) -> Grain:
+    """A grain of arrays that differ only in their lengths."""
+    shapes = array("q", (length for one in arrays for length in one.shape))
+    first = round_up(8 * len(shapes))
+    parts = (0, shapes), (first, arrays)
+    return Grain(Form.RAGGED, parts, first + sum(one.nbytes for one in arrays), len(arrays))
 
 
 class Watch(Protocol):
@@ -70,8 +81,6 @@ class Table:
     def __init__(self, pickler: payload.ObjectPickler, values: list[Any]) -> None:
         self._pickler = pickler
         self._values = values
-        self._entries: list[tuple[int, bytes, list[memoryview]]] = []
-        self._nbytes = 0
 
     def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
         """Write all values, or those before one that cannot be pickled, or as many as fit."""
@@ -84,12 +93,12 @@ class Table:
             return made, None
         for value in self._values:
             try:
-                self._append(0, *self._pickler.dump(value))
+                nbytes = self._pickler.append(value)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # also SystemExit from a user's __reduce__: it costs one item
                 return self._grain(), error
-            if self._nbytes > limit:
+            if nbytes > limit:
                 break
         return self._grain(), None
 
@@ -105,15 +114,16 @@ class Table:
             watch.begin(0)  # what is written at once is nobody's alone, and not the last item's, whose time it would be
             if made := self._at_once():
                 return made
+        append = self._pickler.append
         for position, value in enumerate(self._values):
             if position in failed:
-                self._append(FAILURE, *self._pickler.dump(failed[position]))
+                append(failed[position], FAILURE)
                 continue
             watch.begin(position)
             try:
-                self._append(0, *self._pickler.dump(value))
+                append(value)
             except BaseException as error:
-                self._append(FAILURE, *self._pickler.dump(watch.refuse(position, error)))
+                append(watch.refuse(position, error), FAILURE)
         return self._grain()
 
     def _at_once(self) -> Grain | None:
@@ -133,44 +143,42 @@ class Table:
     def _plain(self) -> Grain | None:
         """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
         try:
-            classes = self._classes()
-            if not native.are_plain(self._values, scalar_types(), classes):
-                return None
-            data = self._pickler.dump(self._values)[0] if classes else pickle.dumps(self._values, protocol=5)
+            known = kinds = Kinds.known()._replace(top=self._classes())
+            while type(found := native.are_plain(self._values, kinds)) is not bool:
+                if (vouched := kinds.vouch(found)) is None:
+                    return None
+                kinds = vouched
+            return self._pickle_all(kinds.top, is_simple=kinds == known) if found else None
         except Exception:  # what one of them is to blame for, the pickle of that one shows
             return None
-        return Grain(Form.OBJECTS if classes else Form.PLAIN, ((0, data),), len(data), len(self._values))
+
+    def _pickle_all(self, top: tuple[type, ...], *, is_simple: bool) -> Grain:
+        """One pickle of values that are plain; `is_simple`: of no types but those that are always known, and `top`."""
+        if not is_simple:
+            data = self._pickler.dump(self._values)[0]
+            return Grain(Form.MIXED, ((0, data),), len(data), len(self._values))
+        if not top:
+            data = pickle.dumps(self._values, protocol=5)
+            return Grain(Form.PLAIN, ((0, data),), len(data), len(self._values))
+        kind, data = self._pickler.dump(top[0])[0], pickle.dumps([*map(vars, self._values)], protocol=5)
+        parts = (0, array("q", (len(kind),))), (8, kind), (8 + len(kind), data)
+        return Grain(Form.OBJECTS, parts, 8 + len(kind) + len(data), len(self._values))
 
     def _classes(self) -> tuple[type, ...]:
-        """The class of all of them, if they are objects that may be pickled as one; else none."""
+        """The class of all of them, if they are objects that are their attributes."""
         first = type(self._values[0])
         is_one = first not in _PLAIN and has_plain_state(first) and set(map(type, self._values)) == {first}
         return (first,) if is_one else ()
 
-    def _append(self, tag: int, data: bytes, buffers: list[memoryview]) -> None:
-        self._entries.append((tag, data, buffers))
-        self._nbytes += len(data)
-        for buffer in buffers:
-            self._nbytes += buffer.nbytes
-
     def _grain(self) -> Grain:
-        numbers, parts, at = array("q"), list[tuple[int, Any]](), 8 * self._words()
-        listed = 0
-        for tag, data, some in self._entries:
-            parts.append((at, data))
-            at += len(data)
-            listed += len(some)
-            numbers.extend((tag, at, listed))
-        for buffer in self._buffers():
+        """All that has been appended."""
+        data, buffers, numbers = self._pickler.take()
+        length = len(numbers) // _ENTRY
+        first = 8 * (len(numbers) + 2 * len(buffers))
+        at, parts = first + len(data), [(0, numbers), (first, data)]
+        for buffer in buffers:
             at = round_up(at)
             parts.append((at, buffer))
             numbers.extend((at, buffer.nbytes))
             at += buffer.nbytes
-        parts.append((0, numbers))
-        return Grain(Form.PICKLED, parts, at, len(self._entries))
-
-    def _buffers(self) -> Iterator[memoryview]:
-        return (buffer for _, _, some in self._entries for buffer in some)
-
-    def _words(self) -> int:
-        return 3 * len(self._entries) + 2 * sum(1 for _ in self._buffers())
+        return Grain(Form.PICKLED, parts, at, length)

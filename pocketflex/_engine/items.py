@@ -5,11 +5,12 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from .fetching import Fetcher
 from .grains import Form
-from .reading import Column, Place, Reader
+from .reading import WHOLE, Column, Place, Reader
 from .segments import Region
 
 
@@ -57,6 +58,8 @@ class ItemReader(Reader):
         place = self._places[grain]
         if place.form < Form.MARSHAL:
             return self._column(place)
+        if place.form in WHOLE:
+            return self._load_whole(place)
         return self._fetch(place, first, stop) if place.is_fetched else list(self.items(grain))
 
     def one_by_one(self, grain: int, first: int, stop: int) -> Iterator[Any]:
@@ -72,7 +75,7 @@ class ItemReader(Reader):
 
     def is_pickled(self, grain: int) -> bool:
         """Whether the items of a grain must be loaded one by one, by code that may be the user's."""
-        return self._places[grain].form in (Form.PICKLED, Form.OBJECTS)
+        return self._places[grain].form == Form.PICKLED
 
     def items(self, grain: int) -> list[Any] | Iterator[Any]:
         """The items of a grain: a list, or where they are pickled an iterator that loads one at a time.
@@ -84,10 +87,14 @@ class ItemReader(Reader):
         if place.form <= Form.PLAIN:
             self._fill(place, scalars := [None] * place.length, 0)
             return scalars
+        if place.form in WHOLE:
+            return map(_Whole(partial(self._load_whole, place)).load, range(place.length))
         if self.is_pickled(grain):
             return map(self._entries(place, self._buffer).load, range(place.length))
         if place.is_fetched:
             return self.one_by_one(grain, 0, place.length)
+        if place.form == Form.RAGGED:
+            return self._ragged(place)
         return list(self._array(place, place.length, place.nbytes))
 
     def _where(self, place: Place) -> list[int]:
@@ -125,3 +132,18 @@ class ItemReader(Reader):
 
     def _buffer(self, at: int, nbytes: int) -> Any:
         return self._base()[at : at + nbytes]
+
+
+class _Whole:
+    """The values of a grain that is loaded as one, when the first of them is asked for."""
+
+    def __init__(self, load_all: Callable[[], list[Any]]) -> None:
+        self._load_all = load_all
+        self._values: list[Any] = []
+
+    def load(self, position: int) -> Any:
+        """Each can be had once; what `load_all` raises, they all raise."""
+        if not self._values:
+            self._values = self._load_all()
+        found, self._values[position] = self._values[position], None
+        return found

@@ -28,7 +28,9 @@ __all__ = [
     "alike",
     "are_plain",
     "await_each",
+    "build",
     "call_each",
+    "call_uncollected",
     "claim",
     "decode",
     "encode",
@@ -51,7 +53,9 @@ admit = _core.admit
 alike = _core.alike
 are_plain = _core.are_plain
 await_each = _core.await_each
+build = _core.build
 call_each = _core.call_each
+call_uncollected = _core.call_uncollected
 claim = _core.claim
 decode = _core.decode
 encode = _core.encode

@@ -16,6 +16,7 @@ import marshal
 import pickle
 import sys
 import weakref
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ from ..outcome import describe
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 
+_dump = pickle.Pickler.dump
 _IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as a view of its own
 
 
@@ -44,6 +46,8 @@ class ObjectPickler:
         """Make a pickler, which uses `stream`; `gives_back`: in a worker, for the parent."""
         self._stream = stream or io.BytesIO()
         self._buffers: list[memoryview] = []
+        self._aside = 0  # bytes of the buffers
+        self._ends = array("q")
         self._pickler = _SharingPickler(self._stream, self._keep, gives_back)
 
     def dump(self, value: Any) -> Pickled:
@@ -52,25 +56,51 @@ class ObjectPickler:
         Raises:
             Exception: Whatever the value's own pickling code raises.
         """
-        self._stream.seek(0)
-        self._stream.truncate()
-        self._buffers = []
-        self._pickler.clear_memo()
-        # CloudPickler.dump only rewrites RecursionError; its base does the work at half the cost
-        pickle.Pickler.dump(self._pickler, value)
-        return self._stream.getvalue(), self._buffers
+        self.append(value)
+        return self.take()[:2]
 
-    def shared(self) -> bytes:
-        """What `SharedClasses` needs for the pickles made so far, asked for when all are; empty if they need nothing.
+    def append(self, value: Any, tag: int = 0) -> int:
+        """Pickle `value` behind what there is; returns how many bytes there are then.
+
+        Raises:
+            Exception: Whatever the value's own pickling code raises; nothing of it stays.
+        """
+        tell, buffers = self._stream.tell, self._buffers
+        begin, count = tell(), len(buffers)
+        self._pickler.clear_memo()
+        try:
+            # CloudPickler.dump only rewrites RecursionError; its base does the work at half the cost
+            _dump(self._pickler, value)
+        except BaseException:
+            self._stream.seek(begin)
+            self._stream.truncate()
+            self._aside -= sum(buffer.nbytes for buffer in buffers[count:])
+            del buffers[count:]
+            raise
+        end = tell()
+        self._ends.extend((tag, end, len(buffers)))
+        return end + self._aside
+
+    def take(self) -> tuple[bytes, list[memoryview], array[int]]:
+        """Everything since the last time: pickles one behind the other, buffers, and of each its tag and the ends.
 
         What was pickled last is let go of: this object and its pickler are a cycle, which lives until a collection.
         """
         self._pickler.clear_memo()
-        self._buffers = []
-        return pickle.dumps([data for _, data, _ in self._pickler.classes.values()]) if self._pickler.classes else b""
+        taken = self._stream.getvalue(), self._buffers, self._ends
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._buffers, self._aside, self._ends = [], 0, array("q")
+        return taken
+
+    def shared(self) -> bytes:
+        """What `SharedClasses` needs for the pickles made so far, asked for when all are; empty if it is nothing."""
+        return pickle.dumps(self._pickler.classes) if self._pickler.classes else b""
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
-        return _set_aside(buffer, self._buffers)
+        is_in_band = _set_aside(buffer, self._buffers)
+        self._aside += 0 if is_in_band else self._buffers[-1].nbytes
+        return is_in_band
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -99,7 +129,11 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         return reduced
 
 
-_REDUCED_HERE = (type, FunctionType, CodeType, functools._lru_cache_wrapper)  # by cloudpickle or by `_Pickler`
+# by id of the type, as a metaclass may redefine equality; False: by `reducer_override` of cloudpickle or `_Pickler`
+_REDUCERS: dict[int, Any] = {
+    **{id(kind): reduce for kind, reduce in cloudpickle.CloudPickler.dispatch_table.maps[0].items()},
+    **dict.fromkeys(map(id, (FunctionType, CodeType, functools._lru_cache_wrapper)), False),
+}
 _make_class = cloudpickle.cloudpickle._make_skeleton_class  # cloudpickle numbers the classes that travel by value:
 _CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
 _born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported
@@ -137,23 +171,37 @@ def _cache_again(function: Callable[..., Any], parameters: dict[str, Any]) -> An
 
 
 class _SharingPickler(_Pickler):
+    """Asks Python as little as it can: each object that is pickled asks the table of reducers, and `reducer_override`.
+
+    cloudpickle's table is a ChainMap, in Python; here it is part of the other, and the table is that of `copyreg`.
+    """
+
+    dispatch_table = pickle.Pickler.dispatch_table
+
     def __init__(self, stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool], gives_back: bool) -> None:
         super().__init__(stream, protocol=5, buffer_callback=keep)
         self.gives_back = gives_back
-        # those by value, their pickles, what stands for them; by id, as a metaclass may redefine equality
-        self.classes: dict[int, tuple[type, bytes, tuple[Any, tuple[int]]]] = {}
+        self.classes: list[bytes] = []  # pickles of those that travel by value
+        # what stands for classes and functions that objects refer to; by id, as a metaclass may redefine equality
+        self._known: dict[int, tuple[Any, Any]] = {}
 
     def reducer_override(self, value: Any) -> Any:
-        if not isinstance(value, _REDUCED_HERE) or value is _shared_class:  # asked for each object, so this is quick
+        kind = type(value)
+        reduce = _REDUCERS.get(id(kind))
+        if reduce is None and not issubclass(kind, type):
             return NotImplemented
-        if known := self.classes.get(id(value)):
-            return known[2]
+        if reduce:
+            return reduce(value)
+        if known := self._known.get(id(value)):
+            return known[1]
         reduced = super().reducer_override(value)
-        if not isinstance(value, type) or reduced is NotImplemented or reduced[0] is _class_of_id:
-            return reduced
-        reference = _shared_class, (len(self.classes),)
-        self.classes[id(value)] = value, self._define(value), reference
-        return reference
+        is_class = reduce is None
+        if is_class and reduced is not NotImplemented and reduced[0] is not _class_of_id:
+            self.classes.append(self._define(value))
+            reduced = _shared_class, (len(self.classes) - 1,)
+        if is_class or reduced is NotImplemented:  # a function by value may refer to something else at the next object
+            self._known[id(value)] = value, reduced
+        return reduced
 
     def _define(self, kind: type) -> bytes:
         stream = io.BytesIO()

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import marshal
 import pickle
+import sys
 from collections.abc import Callable
+from itertools import accumulate, pairwise
+from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 from . import native, payload
 from .blocks import ENTRY, HEADER
 from .grains import FAILURE, Form
 from .scalars import read_numbers
-from .segments import Region
+from .segments import Region, round_up
 
+WHOLE = (Form.OBJECTS, Form.MIXED)  # what `_load_whole` is for
 Column = tuple[int, memoryview, int, int, int]  # kind, memory, offset, bytes, items
 
 
@@ -117,36 +121,45 @@ class Reader:
         rows.flags.writeable = is_writable
         return rows
 
-    def _entries(self, place: Place, buffer: Callable[[int, int], Any]) -> _Entries | _Objects:
+    def _ragged(self, place: Place) -> list[Any]:
+        """Arrays of different shapes, each a view of the block."""
+        dtype, shape, is_writable = pickle.loads(self._notes)
+        ndim, length = len(shape), place.length
+        first = round_up(8 * ndim * length)
+        if first > place.nbytes or (place.nbytes - first) % dtype.itemsize:
+            _refuse(length)
+        lengths = self._bytes[place.at : place.at + 8 * ndim * length].cast("q").tolist()
+        flat = self._base()[place.at + first : place.at + place.nbytes].view(dtype)
+        flat.flags.writeable = is_writable
+        shapes = [tuple(lengths[at : at + ndim]) for at in range(0, len(lengths), ndim)]
+        ends = list(accumulate(map(prod, shapes), initial=0))
+        if min(lengths) < 0 or ends[-1] != len(flat):
+            _refuse(length)
+        views = [flat[begin:end] for begin, end in pairwise(ends)]
+        return views if ndim == 1 else [view.reshape(shape) for view, shape in zip(views, shapes, strict=True)]
+
+    def _entries(self, place: Place, buffer: Callable[[int, int], Any]) -> Entries:
+        view = self._bytes[place.at : place.at + place.nbytes]
+        return Entries(view, place.length, lambda at, nbytes: buffer(place.at + at, nbytes), self._shared_classes())
+
+    def _load_whole(self, place: Place) -> list[Any]:
+        """The values of a grain that is one pickle, whose classes may have to be imported or made first."""
+        view, classes = self._bytes[place.at : place.at + place.nbytes], self._shared_classes()
+        if place.form == Form.MIXED:
+            return _checked(payload.load(view, (), classes), place.length)
+        first = 8 + int.from_bytes(view[:8], sys.byteorder)
+        kind = payload.load(view[8:first], (), classes)
+        objects = _load_all(view[first:], place.length)
+        native.build(kind, objects)
+        return objects
+
+    def _shared_classes(self) -> payload.SharedClasses | None:
         if self._classes is None and len(self._notes):
             self._classes = payload.SharedClasses(self._notes)
-        view = self._bytes[place.at : place.at + place.nbytes]
-        if place.form == Form.OBJECTS:
-            return _Objects(view, place.length, self._classes)
-        return _Entries(view, place.length, lambda at, nbytes: buffer(place.at + at, nbytes), self._classes)
+        return self._classes
 
 
-class _Objects:
-    """Reads the entries of an OBJECTS grain: all at once, when the first is asked for."""
-
-    def __init__(self, view: memoryview, length: int, classes: payload.SharedClasses | None) -> None:
-        self._view = view
-        self._length = length
-        self._classes = classes
-        self._objects: list[Any] = []
-
-    def is_failure(self, position: int) -> bool:
-        return False
-
-    def load(self, position: int) -> Any:
-        """Each can be had once."""
-        if not self._objects:
-            self._objects = _load_all(self._view, self._length, self._classes)
-        found, self._objects[position] = self._objects[position], None
-        return found
-
-
-class _Entries:
+class Entries:
     """Reads the entries of a PICKLED grain."""
 
     def __init__(
@@ -154,35 +167,38 @@ class _Entries:
     ) -> None:
         """`buffer` makes the object that stands for the bytes at an offset."""
         self._view = view
-        self._length = length
         self._buffer = buffer
         self._classes = classes
         listed = view[: 24 * length].cast("Q")[3 * length - 1] if 0 < 24 * length <= len(view) else 0
-        if 24 * length + 16 * listed > len(view):
+        first = 24 * length + 16 * listed
+        if first > len(view):
             _refuse(length)
-        self._table = view[: 24 * length + 16 * listed].cast("Q")
-        self._has_buffers = listed > 0
+        table = view[:first].cast("Q").tolist()
+        self._tags = table[0 : 3 * length : 3]
+        self._ends = [first, *(first + end for end in table[1 : 3 * length : 3])]
+        self._listed = [0, *table[2 : 3 * length : 3]] if listed else []
+        self._places = table[3 * length :]  # of the buffers
 
     def is_failure(self, position: int) -> bool:
-        return self._table[3 * position] == FAILURE
+        """Whether an entry is a FailureRecord."""
+        return self._tags[position] == FAILURE
 
     def load(self, position: int) -> Any:
-        begin, end = self._span(position, 1, len(self._table) * 8)
-        first, last = self._span(position, 2, 0) if self._has_buffers else (0, 0)
-        if first == last:
-            return payload.load(self._view[begin:end], (), self._classes)
-        places = iter(self._table[3 * self._length + 2 * first : 3 * self._length + 2 * last])
-        buffers = [self._buffer(at, nbytes) for at, nbytes in zip(places, places, strict=True)]
-        return payload.load(self._view[begin:end], buffers, self._classes)
+        """An entry; raises what its own unpickling code raises."""
+        data = self._view[self._ends[position] : self._ends[position + 1]]
+        return payload.load(data, self._buffers(position) if self._listed else (), self._classes)
 
-    def _span(self, position: int, column: int, zero: int) -> tuple[int, int]:
-        begin = self._table[3 * (position - 1) + column] if position else zero
-        return begin, self._table[3 * position + column]
+    def _buffers(self, position: int) -> list[Any]:
+        places = iter(self._places[2 * self._listed[position] : 2 * self._listed[position + 1]])
+        return [self._buffer(at, nbytes) for at, nbytes in zip(places, places, strict=True)]
 
 
-def _load_all(data: memoryview, length: int, classes: payload.SharedClasses | None = None) -> list[Any]:
-    """So many values, pickled as one list."""
-    values = payload.load(data, (), classes)
+def _load_all(data: memoryview, length: int) -> list[Any]:
+    """So many plain values, pickled as one list. Nobody's code runs, and to look for garbage would be in vain."""
+    return _checked(native.call_uncollected(pickle.loads, data), length)
+
+
+def _checked(values: Any, length: int) -> list[Any]:
     if type(values) is not list or len(values) != length:
         _refuse(length)
     return values

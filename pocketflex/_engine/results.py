@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .grains import Form
-from .reading import Place, Reader
+from .reading import WHOLE, Place, Reader
 from .segments import Region
 
 _ARRAY_TYPES = {1: "i8", 2: "f8", 7: "?"}  # the columns that are arrays already: of int, float, bool
@@ -82,8 +82,23 @@ class ResultReader(Reader):
             rows = self._rows(place, place.length, place.nbytes)
             is_small = place.nbytes < _SMALL * place.length and rows.dtype.kind != "V"  # their copy has no padding
             results[at : at + place.length] = [row.copy() for row in rows] if is_small else list(rows)
+        elif place.form == Form.RAGGED:
+            views = self._ragged(place)
+            results[at : at + place.length] = [
+                view.copy() if view.nbytes < _SMALL and view.dtype.kind != "V" else view for view in views
+            ]
+        elif place.form in WHOLE:
+            self._read_whole(place, results, at, failed)
         else:
             self._read_entries(place, results, at, failed)
+
+    def _read_whole(self, place: Place, results: list[Any], at: int, failed: dict[int, Any]) -> None:
+        try:
+            results[at : at + place.length] = self._load_whole(place)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of importing their class, say
+            failed.update(dict.fromkeys(range(at, at + place.length), error))
 
     def _read_entries(self, place: Place, results: list[Any], at: int, failed: dict[int, Any]) -> None:
         entries = self._entries(place, self._buffer)

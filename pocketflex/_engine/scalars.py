@@ -1,4 +1,4 @@
-"""Values that are simple though they are not Python's own scalars: numbers of numpy, objects that are their attributes.
+"""Values that are simple though they are not Python's own: numbers of numpy, dates, named tuples, plain objects.
 
 Where they come in numbers they are no reason for as many pickles.
 """
@@ -6,8 +6,9 @@ Where they come in numbers they are no reason for as many pickles.
 from __future__ import annotations
 
 import copyreg
-from types import GetSetDescriptorType
-from typing import Any
+from collections.abc import Iterable
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any, NamedTuple
 
 from ..modules import loaded
 
@@ -16,6 +17,8 @@ _HOOKS = (
     "__new__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__",
     "__getattribute__", "__getattr__", "__del__",
 )  # fmt: skip
+_IN_PYTHON = {"pathlib": ("PosixPath", "PurePosixPath"), "uuid": ("UUID",), "fractions": ("Fraction",)}  # made there
+_ENUM_VALUES = {int, str, bytes, bool, type(None)}  # no float, as NaN is not found again
 
 
 def number_type(values: list[Any]) -> str:
@@ -35,15 +38,95 @@ def pack_numbers(values: list[Any], character: str) -> Any:
     return np.fromiter(values, character, len(values)).view(np.uint8)
 
 
-def scalar_types() -> tuple[type, ...]:
-    """Types besides Python's own scalars whose values are as simple: nobody else's code runs when they are pickled."""
-    numpy, datetime, decimal = map(loaded, ("numpy", "datetime", "decimal"))
+class Kinds(NamedTuple):
+    """Types besides Python's own scalars and containers that nobody's code runs for when values of them are pickled.
+
+    Attributes:
+        leaves: Nothing of them can be changed.
+        dated: Neither can it of these, dates and times, if their zone is of one of ...
+        zones: ... these types.
+        tuples: Named tuples.
+        objects: An object is its `__dict__`.
+        slotted: An object is its slots.
+        top: The same, but only for the values themselves and not for what is in them.
+    """
+
+    leaves: tuple[type, ...]
+    dated: tuple[type, ...]
+    zones: tuple[type, ...]
+    tuples: tuple[type, ...] = ()
+    objects: tuple[type, ...] = ()
+    slotted: tuple[type, ...] = ()
+    top: tuple[type, ...] = ()
+
+    @classmethod
+    def known(cls) -> Kinds:
+        """Those of which Python's and numpy's code in C makes pickles."""
+        numpy, datetime, decimal, zoneinfo = map(loaded, ("numpy", "datetime", "decimal", "zoneinfo"))
+        leaves = (
+            complex,
+            *((numpy.dtype(character).type for character in _NUMBERS) if numpy else ()),
+            *((datetime.date, datetime.timedelta) if datetime else ()),
+            *((decimal.Decimal,) if decimal else ()),
+        )
+        dated = (datetime.datetime, datetime.time) if datetime else ()
+        zones = (*((datetime.timezone,) if datetime else ()), *((zoneinfo.ZoneInfo,) if zoneinfo else ()))
+        return cls(leaves, dated, zones)
+
+    def vouch(self, kind: type) -> Kinds | None:
+        """These and one more; None where there may be code of somebody's behind it."""
+        if _is_named_tuple(kind):
+            return self._replace(tuples=(*self.tuples, kind))
+        if _is_plain_enum(kind) or any(kind is leaf for leaf in _leaves_in_python()):
+            return self._replace(leaves=(*self.leaves, kind))
+        if has_plain_state(kind):
+            return self._replace(objects=(*self.objects, kind))
+        if _has_plain_slots(kind):
+            return self._replace(slotted=(*self.slotted, kind))
+        return None
+
+
+def _leaves_in_python() -> list[type]:
+    return [getattr(module, name) for name, names in _IN_PYTHON.items() if (module := loaded(name)) for name in names]
+
+
+def _is_named_tuple(kind: type) -> bool:
+    made_by = getattr(kind.__new__, "__globals__", {}).get("__name__")
     return (
-        complex,
-        *((numpy.dtype(character).type for character in _NUMBERS) if numpy else ()),
-        *((datetime.date, datetime.timedelta) if datetime else ()),
-        *((decimal.Decimal,) if decimal else ()),
+        type(kind) is type
+        and kind.__bases__ == (tuple,)
+        and kind.__dictoffset__ == 0
+        and made_by == f"namedtuple_{kind.__name__}"  # as `collections.namedtuple` calls it
+        and _has_all_of(tuple, kind, {*_HOOKS, "__hash__", "__eq__"} - {"__new__", "__getnewargs__"})
     )
+
+
+def _is_plain_enum(kind: type) -> bool:
+    """Whether members are found again by values that are simple, with the code of `enum` alone."""
+    enum = loaded("enum")
+    if enum is None or type(kind) is not enum.EnumMeta:
+        return False
+    values = {type(member._value_) for member in vars(kind)["_member_map_"].values()}
+    own = [name for base in kind.__mro__ if base.__module__ not in ("enum", "builtins") for name in vars(base)]
+    is_found = kind.__reduce_ex__ is enum.Enum.__reduce_ex__ and not {"_missing_", "__hash__", "__eq__"} & {*own}
+    return is_found and values <= _ENUM_VALUES
+
+
+def _has_plain_slots(kind: type) -> bool:
+    """As `has_plain_state`, of a class whose objects have slots and no `__dict__`."""
+    if type(kind) is not type or kind.__dictoffset__ or kind in copyreg.dispatch_table:
+        return False
+    slots = [getattr(kind, name, None) for name in copyreg._slotnames(kind)]  # type: ignore[attr-defined]
+    state = [getattr(getattr(kind, name, None), "__module__", "") for name in ("__getstate__", "__setstate__")]
+    if state == ["dataclasses"] * 2:  # of those that are frozen
+        is_simple = _has_all_of(object, kind, {*_HOOKS} - {"__getstate__", "__setstate__"})
+    else:
+        is_simple = _has_all_of(object, kind, (*_HOOKS, "__setattr__"))
+    return is_simple and bool(slots) and all(type(slot) is MemberDescriptorType for slot in slots)
+
+
+def _has_all_of(base: type, kind: type, names: Iterable[str]) -> bool:
+    return all(getattr(kind, name, None) is getattr(base, name, None) for name in names)
 
 
 def read_numbers(data: memoryview, character: str) -> Any:
@@ -72,7 +155,7 @@ def has_plain_state(kind: type) -> bool:
         type(kind) is type
         and kind.__dictoffset__ != 0
         and kind not in copyreg.dispatch_table
-        and all(getattr(kind, name, None) is getattr(object, name, None) for name in _HOOKS)
+        and _has_all_of(object, kind, _HOOKS)
         and not any(vars(base).get("__slots__") for base in kind.__mro__)
         and not any("__class__" in vars(base) or _has_odd_dict(base) for base in kind.__mro__[:-1])
     )

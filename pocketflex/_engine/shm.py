@@ -99,6 +99,11 @@ class Arena:
         self.view(region)[:8] = _LENT
         self._lent.append(region)
 
+    @property
+    def has_lent(self) -> bool:
+        """Whether there are regions that the reader may have."""
+        return bool(self._lent)
+
     def mappings(self) -> list[tuple[mmap.mmap, int]]:
         """The mapping and the descriptor of every segment."""
         return [(segment.map, segment.fd) for segment in self._segments.values()]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .twin_columns import LIMIT, decode, encode
 from .twin_fetch import admit, fetch, fetch_bytes, locate
 from .twin_ledger import LEDGER_WORDS, claim, hand_back, owned, publish
-from .twin_plain import are_plain
+from .twin_plain import are_plain, build, call_uncollected
 from .twin_stack import alike, stack
 from .twin_words import MOST, between, fence, int64, load, open_words, signed, spin, store
 
@@ -27,7 +27,9 @@ __all__ = [
     "alike",
     "are_plain",
     "await_each",
+    "build",
     "call_each",
+    "call_uncollected",
     "claim",
     "decode",
     "encode",

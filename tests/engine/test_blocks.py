@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, tzinfo
 from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -47,6 +51,40 @@ class Place:
 
 class Slots:
     __slots__ = ("__dict__", "x")
+
+
+@dataclass(slots=True)
+class Slotted:
+    x: Any
+    parts: Any
+
+
+class Guarded:
+    """Loading it would run its own code."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+class Color(Enum):
+    RED = 1
+    BLUE = "blue"
+
+
+class Named(namedtuple("Named", "one")):
+    """Has a `__dict__` besides its fields."""
+
+
+class Zone(tzinfo):
+    """A zone of the user's own."""
+
+    def utcoffset(self, _: Any) -> None:
+        return None
 
 
 class Odd(Point):
@@ -396,23 +434,33 @@ def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) ->
         ([[1]], [Form.PLAIN]),
         ([(1, "x"), None, {"a": [2.5]}], [Form.PLAIN]),
         ([(np.float64(1), date(2020, 1, 1), Decimal(1))], [Form.PLAIN]),
-        ([Pair(1, 2)], [Form.PICKLED]),
+        ([Pair(1, 2)], [Form.MIXED]),
         ([(1, Count(1))], [Form.PICKLED]),
-        ([{1}], [Form.PICKLED]),
+        ([{1}, frozenset({(1, 2)})], [Form.PLAIN]),
         ([[np.arange(3)]], [Form.PICKLED]),
         ([[bytearray(3)]], [Form.PICKLED]),
         ([OrderedDict(a=1)], [Form.PICKLED]),
         ([Point(1), Point(2)], [Form.OBJECTS]),
         ([Place(1, [2])], [Form.OBJECTS]),
-        ([Point(1), Place(1, [2])], [Form.PICKLED]),
-        ([Point(Point(1))], [Form.PICKLED]),
-        ([[Point(1)]], [Form.PICKLED]),
-        ([Point({1})], [Form.PICKLED]),
+        ([Point(1), Place(1, [2])], [Form.MIXED]),
+        ([Point(Point(1))], [Form.MIXED]),
+        ([[Point(1)]], [Form.MIXED]),
+        ([Point({1})], [Form.OBJECTS]),
+        ([Point({1j, Place})], [Form.PICKLED]),
         ([Slots()], [Form.PICKLED]),
         ([Odd()], [Form.PICKLED]),
         ([ValueError("x")], [Form.PICKLED]),
         ([SimpleNamespace(a=1)], [Form.PICKLED]),
-        ([1, datetime(2020, 1, 1, tzinfo=UTC)], [Form.PICKLED]),
+        ([1, datetime(2020, 1, 1, tzinfo=UTC), time(1)], [Form.PLAIN]),
+        ([datetime(2020, 1, 1, tzinfo=Zone())], [Form.PICKLED]),
+        ([Color.RED, (Color.BLUE, 1)], [Form.MIXED]),
+        ([Path("a"), PurePosixPath("b/c")], [Form.MIXED]),
+        ([Fraction(1, 3), {"id": UUID(int=1)}], [Form.MIXED]),
+        ([Slotted(1, [2]), [Slotted(Pair(1, 2), "x")]], [Form.MIXED]),
+        ([Slotted(1, {1j, b"x"})], [Form.MIXED]),
+        ([Slotted(Odd(), 2)], [Form.PICKLED]),
+        ([Guarded(1)], [Form.PICKLED]),
+        ([Named(1)], [Form.PICKLED]),
         ([np.float64(1)], [Form.NUMBERS]),
         ([np.float64(1), np.float32(1)], [Form.PLAIN]),
         ([np.float64(1), 1.0], [Form.PLAIN]),
@@ -421,6 +469,11 @@ def test_all_grains_but_the_last_are_full(ends: Ends, make: Any, length: int) ->
         ([np.void(b"x")], [Form.PICKLED]),
         (np.arange(3), [Form.ROWS]),
         ([np.arange(3)] * 2, [Form.ARRAYS]),
+        ([np.arange(3), np.arange(4)], [Form.RAGGED]),
+        ([np.arange(3), np.arange(4.0)], [Form.PICKLED]),
+        ([np.arange(3), np.arange(4).reshape(2, 2)], [Form.PICKLED]),
+        ([np.zeros((2, 3)), np.zeros((3, 2)).T], [Form.PICKLED]),
+        ([np.array([None]), np.array([1, "x"], object)], [Form.PICKLED]),
     ],
     ids=str,
 )
@@ -430,6 +483,32 @@ def test_only_exact_types_are_written_without_pickle(ends: Ends, items: Any, for
     assert found in form
     loaded = ends.items(block)
     assert [type(item) for item in loaded] == [type(item) for item in items]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f8", "<M8[s]", "U3", [("a", "i1"), ("b", "f8")], "c16", ">i4"], ids=str)
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_arrays_of_different_shapes_lie_side_by_side(ends: Ends, dtype: Any, ndim: int) -> None:
+    chance = np.random.default_rng(ndim)
+    shapes = [(600, *[1] * (ndim - 1)), *(tuple(chance.integers(0, 5, ndim)) for _ in range(20))]
+    arrays = [chance.integers(0, 100, shape).astype(dtype) for shape in shapes]
+    block = ends.encode(arrays, grain=7)
+    assert set(ends.forms(block)) == {Form.RAGGED}
+    loaded = ends.items(block)
+    results, failed = ends.results(encode_results(ends.arena, arrays, {}, Onlooker()))
+    assert failed == {}
+    for arrived in (loaded, results):
+        assert [(one.dtype, one.shape) for one in arrived] == [(one.dtype, one.shape) for one in arrays]
+        assert all(np.array_equal(one, other) for one, other in zip(arrived, arrays, strict=True))
+        assert all(one.flags.writeable and one.flags.aligned for one in arrived)
+    del loaded, results, arrived
+    assert ends.released == 1
+
+
+def test_a_limit_splits_arrays_of_different_shapes(ends: Ends) -> None:
+    arrays = [np.zeros(length) for length in range(1, 100)]
+    block = ends.encode(arrays, grain=3, limit=1000)
+    assert block.length == 15  # 8 * (1 + ... + 15) is 960
+    assert ends.encode(arrays[50:], grain=3, limit=10).length == 1
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])

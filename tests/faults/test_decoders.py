@@ -34,8 +34,9 @@ ITEMS = {
     "bools": [True, False] * 20, "mixed": [1, "a", None, 2.5, 1j, 1 << 80] * 5,
     "numbers": [np.float32(n) for n in range(40)], "plain": [[n, {n: "x"}] for n in range(30)],
     "objects": [Thing(n) for n in range(30)], "sets": [[n, {n}] for n in range(30)],
+    "mixed objects": [[n, Thing({n})] for n in range(30)], "pickled": [[n, range(n)] for n in range(30)],
     "buffers": [[np.full(600, n)] for n in range(5)], "rows": np.arange(600.0).reshape(30, 20),
-    "arrays": [np.full(30, n) for n in range(20)],
+    "arrays": [np.full(30, n) for n in range(20)], "ragged": [np.full((n % 5, n), n) for n in range(20)],
 }
 class Watch:
     def begin(self, position): pass
@@ -50,6 +51,8 @@ def soft_parts(view):
         form, at, nbytes, count = words[8 + 4 * grain : 12 + 4 * grain]
         if form == Form.PICKLED:
             nbytes = 24 * count + 16 * view[at : at + 24 * count].cast("Q")[3 * count - 1]
+        elif form in (Form.PLAIN, Form.MIXED, Form.OBJECTS):
+            nbytes = 8 if form == Form.OBJECTS else 0
         parts.append((at, at + (5 if form == Form.MARSHAL else nbytes)))
     return [(begin, end) for begin, end in parts if begin < end]
 
