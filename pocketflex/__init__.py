@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .batch_node import BatchNode, ParallelBatchNode
     from .errors import (
         BackendUnavailableError,
+        ChunkError,
         FlowError,
         InitializerError,
         ItemTimeoutError,
@@ -56,6 +57,7 @@ __all__ = [
     "BatchFlow",
     "BatchNode",
     "BatchOptions",
+    "ChunkError",
     "Failure",
     "Flow",
     "FlowError",

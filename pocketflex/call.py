@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from time import monotonic, sleep  # the wait between attempts is a pause that the user asked for
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import ItemTimeoutError
+from .errors import ChunkError, ItemTimeoutError
 from .outcome import Failure, Outcome, Outcomes, Value, trace
 from .retry import Retry, begin_attempt, current_attempt
 
@@ -118,6 +119,8 @@ class Call:
             return Outcomes(start, results) if is_in_time else None
         except KeyboardInterrupt:
             raise
+        except ChunkError as error:  # to try the items one by one may hide it, and give results that are wrong
+            return Outcomes.gather(start, [Failure(start + at, error) for at in range(len(items))])
         except BaseException as error:
             if len(items) == 1 and self.retry.attempts == 1 and self.fallback is None:
                 return Outcomes.gather(start, [Failure(start, error)])
@@ -128,6 +131,10 @@ class Call:
     def try_alone(self, index: int, one: Any, timeout: float | None, before: Later) -> Outcome | Later:
         """As `try_on`, for a chunk of one item."""
         return self._try(self._called_alone(one), index, one[0], timeout, before)
+
+    def item_of(self, one: Any, number: int) -> Any:
+        """The one item of a list, or of rows of an ndarray, as the user gave it."""
+        return one[0]
 
     def replay(self, one: Any, number: int = 0) -> Any:
         """Call the function with the one item of a list, or of rows of an ndarray; nothing is caught."""
@@ -143,10 +150,14 @@ class Call:
 
     def _several(self, items: Any) -> list[Any]:
         assert self.chunk is not None
-        results = list(self.chunk(items))
-        if len(results) != len(items):
-            raise ValueError(f"exec_chunk returned {len(results)} results for {len(items)} items")
-        return results
+        results = self.chunk(items)
+        if isinstance(results, set | frozenset | dict | str | bytes):
+            kind = type(results).__name__
+            raise ChunkError(f"exec_chunk returned a {kind}: it must return a list of one result for each item")
+        listed = list(results)
+        if len(listed) != len(items):
+            raise ChunkError(f"exec_chunk returned {len(listed)} results for {len(items)} items")
+        return listed
 
     def _end(
         self, function: Callable[[Any], Any], index: int, one: Any, timeout: float | None, found: Outcome | Later
@@ -162,25 +173,32 @@ class Call:
     def _try(
         self, function: Callable[[Any], Any], index: int, item: Any, timeout: float | None, before: Later
     ) -> Outcome | Later:
-        outer, begun = current_attempt(), monotonic()
+        outer, begun = current_attempt(), monotonic() - before.spent
+        deadline = inf if timeout is None else begun + timeout
         try:
-            found = self._attempt(function, index, item, before.attempts)
+            found = self._attempt(function, index, item, before.attempts, deadline)
+            attempts = current_attempt() + 1
         finally:
             begin_attempt(outer)
-        seconds = before.spent + monotonic() - begun
-        if timeout is not None and seconds > timeout:
-            error = ItemTimeoutError(f"item {index} took {seconds:.3g} s, longer than timeout={timeout:g} s")
-            return Failure(index, error, kind="timeout")
-        return found._replace(spent=seconds) if type(found) is Later else found
+        ended = monotonic()
+        if ended > deadline:
+            error = ItemTimeoutError(f"item {index} took {ended - begun:.3g} s, longer than timeout={timeout:g} s")
+            error.__cause__ = found.error if isinstance(found, Failure) else None
+            return Failure(index, error, attempts, "timeout")
+        return found._replace(spent=ended - begun) if type(found) is Later else found
 
-    def _attempt(self, function: Callable[[Any], Any], index: int, item: Any, attempts: int) -> Outcome | Later:
-        """Try until there is an outcome, or a wait."""
+    def _attempt(
+        self, function: Callable[[Any], Any], index: int, item: Any, attempts: int, deadline: float
+    ) -> Outcome | Later:
+        """Try until there is an outcome, or a wait, or no time is left."""
         while True:
             begin_attempt(attempts)
             attempts += 1
             try:
                 return Value(function(item))
             except Exception as error:
+                if monotonic() > deadline:
+                    return Failure(index, error, attempts)
                 final = self._weigh(index, item, error, attempts)
                 if final is not None:
                     return final

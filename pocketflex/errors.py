@@ -7,6 +7,7 @@
     ├── WorkerDiedError         (BrokenExecutor)  a worker process ended while it ran an item
     ├── InitializerError        (BrokenExecutor)  `initializer` raised an exception
     ├── ItemTimeoutError        (TimeoutError)    an item ran longer than `timeout`
+    ├── ChunkError              (ValueError)      `exec_chunk` did not return one result for each item
     ├── PayloadError            (PicklingError)   something could not be carried to or from a worker
     ├── RemoteError             (RuntimeError)    stands in for an exception that cannot be carried
     ├── BackendUnavailableError (ImportError)     an optional package or the platform is missing
@@ -30,6 +31,10 @@ class PocketflexError(Exception):
 
 class FlowError(PocketflexError, ValueError):
     """A flow or a node cannot run as it is built; the message names it and the remedy."""
+
+
+class ChunkError(PocketflexError, ValueError):
+    """`exec_chunk` did not return one result for each item; all items of the chunk fail with it."""
 
 
 class UnknownActionError(PocketflexError, LookupError):

@@ -196,7 +196,10 @@ _NONE_MEANS = {
     "max_tasks_per_child": ", or None for no limit",
     "seed": ", or None for random numbers that differ",
 }
-_OTHER_NAMES = dict.fromkeys(("processes", "n_jobs", "jobs", "workers", "num_workers"), "max_workers")
+_OTHER_NAMES = {
+    **dict.fromkeys(("processes", "n_jobs", "jobs", "workers", "num_workers"), "max_workers"),
+    "retries": "retry",
+}
 OPTION_NAMES = tuple(field.name for field in fields(BatchOptions))
 
 

@@ -26,6 +26,9 @@ class Value:
 class Replayable(Protocol):
     """What is done with an item, and can be done once more."""
 
+    def item_of(self, one: Any, number: int, /) -> Any:
+        """The one item of a list or of rows of an ndarray, of that number."""
+
     def replay(self, one: Any, number: int, /) -> Any:
         """Do it, once, with the one item of a list or of rows of an ndarray, of that number; nothing is caught."""
 
@@ -56,7 +59,7 @@ class _Traced:
 class Failure(_Traced):
     """The outcome of an item that failed.
 
-    It keeps its item as long as it lives, for `replay`; a copy that was pickled does not.
+    It keeps its item as long as it lives, for `item` and `replay`; a copy that was pickled does not.
 
     Attributes:
         index: Position of the item in the input, from 0.
@@ -71,6 +74,12 @@ class Failure(_Traced):
     error: BaseException
     attempts: int = 1
     kind: Kind = "exception"
+
+    @property
+    def item(self) -> Any:
+        """The item itself; LookupError if it is no longer there, as in a failure that was pickled."""
+        origin = self._traced()
+        return origin.call.item_of(origin.one, origin.number)
 
     def replay(self) -> Any:
         """Run the item once more, in this process and thread: for a debugger, or with more logging.
@@ -93,13 +102,17 @@ class Failure(_Traced):
             ...
             ValueError: invalid literal for int() with base 10: 'x'
         """
-        origin = getattr(self, "_origin", None)
+        origin = self._traced()
+        return origin.call.replay(origin.one, origin.number)
+
+    def _traced(self) -> Origin:
+        origin: Origin | None = getattr(self, "_origin", None)
         if origin is None:
             raise LookupError(
                 f"item {self.index} is not there any more: a failure has its item only in the process, and the call, "
                 "that it came from, not once it was pickled or made by hand; run the function with the item yourself"
             )
-        return origin.call.replay(origin.one, origin.number)
+        return origin
 
 
 def trace(failure: Failure, call: Replayable, one: Any) -> None:

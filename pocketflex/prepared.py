@@ -126,6 +126,10 @@ class PreparedCall(Call):
             begin_draws(seed, index)
             return super().run_whole(start, items, timeout)
 
+    def item_of(self, one: Any, number: int) -> Any:
+        """The one item of a list, or of rows of an ndarray, as the user gave it."""
+        return one[0] if self.seeding is None else self.seeding.part(number, one[0])[1]
+
     def replay(self, one: Any, number: int = 0) -> Any:
         """Call the function with the one item of a list, or of rows of an ndarray; nothing is caught."""
         if self.seeding is None:

@@ -48,6 +48,10 @@ class AsyncCall:
         """Whether an item is one bare call of `function`: no retry, no fallback, no seed."""
         return self.retry.attempts == 1 and self.fallback is None and self.seed is None
 
+    def item_of(self, one: Any, index: int) -> Any:
+        """The one item of a list."""
+        return one[0]
+
     def replay(self, one: Any, index: int = 0) -> Awaitable[Any]:
         """Call the function with the one item of a list; what it gives is to be awaited."""
         return self.function(one[0]) if self.seed is None else self._replay_drawing(self.seed, index, one[0])

@@ -358,6 +358,6 @@ def test_a_journal_takes_up_where_the_last_command_ended() -> None:
     _, said = pocketflex(*run, items(1, 2, "bad", 4), "--on-error", "skip", status=1)
     assert "1 failed, 2 from the journal" in said
     _, said = pocketflex(*run, items(1, 3), status=2)
-    assert "run.journal: node Double had 4 items and has 2 now: delete it" in said
+    assert "run.journal: node Double had 4 items and has 2 now: give another path" in said
     _, said = pocketflex("run", "work.py:flow", "--resume", "", status=2)
     assert "error: --resume '': it must be the path of a file" in said

@@ -460,6 +460,7 @@ MAKE: list[Callable[[], Any]] = [
 @pytest.mark.parametrize("options", [{}, {"isolate": False}, {"retry": pf.Retry(2)}, {"ordered": False}])
 def test_a_failure_runs_its_item_again(executor: str, make: Callable[[], Any], options: dict[str, Any]) -> None:
     (failure,) = failures_of(make(), executor, max_workers=2, **options)
+    assert failure.item == 0
     with pytest.raises(ZeroDivisionError) as caught:
         failure.replay()
     assert caught.value is not failure.error
@@ -498,6 +499,27 @@ def test_a_chunk_is_run_again_with_the_one_item(executor: str, is_array: bool) -
         failure.replay()
     assert np.array_equal(seen[0], [[2.0, 3.0]] if is_array else [2])
     assert type(seen[0]) is (np.ndarray if is_array else list)
+    assert np.array_equal(failure.item, [2.0, 3.0] if is_array else 2)
+
+
+@pytest.mark.parametrize("wrong", [lambda items: [0], lambda items: [*items, 0], set, dict.fromkeys, lambda _: "abc"])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_chunk_of_other_results_than_one_each_fails_as_a_whole(executor: str, wrong: Callable[[Any], Any]) -> None:
+    class Chunks(pf.ParallelBatchNode[Any, Any, Any]):
+        def prep(self, shared: Any) -> Any:
+            return [1, 2, 3]
+
+        def exec_chunk(self, items: Any) -> Any:
+            return wrong(items)
+
+        def post(self, shared: Any, items: Any, results: Any) -> Any:
+            return "done", {"results": results}
+
+    options = {"executor": executor, "chunksize": 3}
+    with pytest.raises(pf.ChunkError, match=r"exec_chunk returned (a set|a dict|a str|\d results for 3 items)"):
+        pf.run(Chunks(), **options)
+    found = pf.run(Chunks(), on_error="collect", **options)["results"]
+    assert [(one.index, type(one.error)) for one in found] == [(index, pf.ChunkError) for index in range(3)]
 
 
 @pytest.mark.parametrize("is_plain", [True, False])

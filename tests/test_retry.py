@@ -354,6 +354,59 @@ def test_a_timeout_counts_attempts_and_not_the_waits_between_them(executor: str)
     assert pf.parallel_map(flaky, [2, 1], retry=pf.Retry(3, 0.3), timeout=0.25, executor=executor) == [(2, 2), (1, 1)]
 
 
+def burn(seconds: float) -> None:
+    until = monotonic() + seconds
+    while monotonic() < until:
+        pass
+
+
+@pytest.mark.parametrize("wait", [0, 0.05])
+def test_a_later_attempt_has_the_time_that_the_first_has_left(wait: float) -> None:
+    def work(_: int) -> None:
+        burn(60 if current_attempt() else 1.5)
+        raise ConnectionError
+
+    pf.parallel_map(abs, range(10))
+    begun = monotonic()
+    (found,) = pf.parallel_map(work, [1], timeout=2, retry=pf.Retry(3, wait), on_error="collect")
+    assert (found.kind, found.attempts) == ("timeout", 2)
+    assert monotonic() - begun < 3.4  # and not 1.5 and 2 more
+
+
+@pytest.mark.parametrize("wait", [0, 0.01])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_timeout_says_how_often_the_item_was_tried(executor: str, wait: float, tmp_path: Path) -> None:
+    def work(_: int) -> None:
+        log(tmp_path / "tried", current_attempt())
+        burn(0.2)
+        raise ConnectionError("host down")
+
+    retry = pf.Retry(20, wait)
+    (found,) = pf.parallel_map(work, [1], timeout=0.5, retry=retry, on_error="collect", executor=executor)
+    tried = (tmp_path / "tried").read_text().split()
+    assert (found.kind, found.attempts) == ("timeout", len(tried))
+    assert 2 <= len(tried) <= 3  # and none once the time is up
+    if executor != "processes":
+        assert repr(found.error.__cause__) == "ConnectionError('host down')"
+
+
+def test_a_timeout_on_the_loop_says_how_often_the_item_was_tried() -> None:
+    class Node(pf.AsyncBatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [1]
+
+        async def exec_item_async(self, item: int) -> None:
+            if self.cur_retry == 2:
+                await asyncio.Event().wait()
+            raise ConnectionError
+
+        def post(self, shared: Any, items: Any, results: Any) -> Any:
+            return "done", {"found": results[0]}
+
+    shared = asyncio.run(pf.run_async(Node(retry=pf.Retry(5)), timeout=0.2, on_error="collect"))
+    assert (shared["found"].kind, shared["found"].attempts) == ("timeout", 3)
+
+
 def test_a_timeout_on_the_loop_counts_attempts_and_not_the_waits_between_them() -> None:
     shared = asyncio.run(pf.run_async_parallel_batch(AsyncFlaky(retry=pf.Retry(3, 0.3)), timeout=0.25))
     assert shared["results"] == [(n, n % 3) for n in range(12)]

@@ -237,6 +237,7 @@ def test_a_replay_has_the_numbers_of_its_item(options: dict[str, Any]) -> None:
     failures = pf.parallel_map(draw_and_fail, range(4), seed=SEED, on_error="collect", **options)
     for failure, number in zip(failures, expected(4), strict=True):
         assert failure.error.args == (number,)
+        assert failure.item == failure.index
         with pytest.raises(ValueError, match=str(number[0])) as caught:
             failure.replay()
         assert caught.value.args == (number,)

@@ -17,6 +17,7 @@ One memfd of slots, one slot of 12 KB a worker, and one in front of them for the
     9       parent      PACKETS: how many have been sent by the socket
     10      parent      POSTED: changes with every packet, letter and call; what a worker watches before it sleeps
     11      worker      SAID: how many messages it has sent of what items say; seldom, so it may share that line
+    12      worker      ATTEMPT: how often that item has been tried, this time included
     16...   worker      62 records of 16 words: HEAD - TAIL of them wait to be read
     1008... parent      4 letters of 4 words: jobs to take part in
     1024... both        the hatch (hatch.py): a call of one item, and its result
@@ -58,7 +59,7 @@ from .segments import Segment
 STARTING, SPENT = 0, -2  # in place of the number of a job
 MAX_WORKERS = 1022  # a ledger knows one more
 JOB, INDEX, BEGAN, COUNT, CANCELLED, REST, HEAD = range(7)
-ASLEEP, TAIL, PACKETS, POSTED, SAID = range(7, 12)
+ASLEEP, TAIL, PACKETS, POSTED, SAID, ATTEMPT = range(7, 13)
 WAITS, NEWS, SPIN = range(3)  # in the parent's slot
 _WORDS, _HATCH = 1536, 1024  # a slot: three pages, which are reserved when its worker is hired
 _FIRST, _RECORDS, _RECORD, _FIELDS = 16, 62, 16, 15

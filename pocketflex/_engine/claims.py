@@ -171,6 +171,12 @@ class ClaimRun:
         if self._task.timeout is not None:
             self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)  # before the index: see board.py
         self._words[INDEX] = index
+        self._tell_late_start()
+
+    def _tell_late_start(self) -> None:
+        """The parent expects that an item has all of its time before it; of one that has used some it must know."""
+        if self._before.spent and self._task.timeout is not None:
+            self._desk.ring()
 
     def _keep(self, index: int, found: Outcome | Later) -> None:
         if isinstance(found, Later):
@@ -204,6 +210,7 @@ class ClaimRun:
                 self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)
             self._words[COUNT] = 1  # after BEGAN: the parent reads them the other way round
             self._words[INDEX] = index
+            self._tell_late_start()
             try:
                 one = items[at : at + 1]
                 self._keep(index, self._task.call.try_alone(index, one, self._task.timeout, self._before))

@@ -272,12 +272,20 @@ def _set_aside(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
 
 
 def _blame(call: Any) -> str:
-    owner = getattr(getattr(call, "function", call), "__self__", None)
-    for name, value in getattr(owner, "__dict__", {}).items():
+    """What a callable refers to that cannot be pickled, in words."""
+    function = getattr(call, "function", call)
+    owner = getattr(function, "__self__", None)
+    refers_to = [("attribute", name, value) for name, value in getattr(owner, "__dict__", {}).items()]
+    if isinstance(function, FunctionType):
+        from inspect import getclosurevars  # late: 8 ms, which no worker is to wait for
+
+        found = getclosurevars(function)
+        refers_to += [("variable", name, value) for name, value in {**found.nonlocals, **found.globals}.items()]
+    for what, name, value in refers_to:
         try:
             cloudpickle.dumps(value)
         except Exception:
-            return f"attribute {name!r} ({type(value).__name__}): "
+            return f"{what} {name!r} ({type(value).__name__}): "
     return ""
 
 

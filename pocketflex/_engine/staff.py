@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .board import SPENT, loading
+from .board import ATTEMPT, SPENT, loading
 from .crew import NOTHING, Crew, Departed, most_workers
 from .dispatch import Dispatch
 from .intake import Intake
@@ -106,8 +106,9 @@ class Staff:
                     lent.holders.discard(member.slot)
                 job.ledger.mend(member.slot)
                 claimed = job.ledger.owned(member.slot)
+                again = member.words.words[ATTEMPT] - 1 if is_timeout else 0
                 for blame in self._dispatch.lose(claimed, running, is_final=is_timeout):
-                    job.inbox.append(Blamed(blame.item, blame.attempts, departed.death, is_timeout))
+                    job.inbox.append(Blamed(blame.item, blame.attempts + again, departed.death, is_timeout))
         self._retired.lose(member.slot)
 
     def _count_futile(self, departed: Departed) -> None:

@@ -24,6 +24,9 @@ class Office(Protocol):
     def tell(self, record: Record) -> None:
         """Tell the parent."""
 
+    def ring(self) -> None:
+        """Have the parent look at the board, if it sleeps."""
+
     def stopwatch(self) -> Stopwatch:
         """Measure from now on how long work takes."""
 

@@ -28,7 +28,7 @@ from ..errors import ItemTimeoutError
 from ..harvest import ListHarvest
 from ..options import BatchOptions
 from ..outcome import Failure, Outcome, Value, trace
-from ..retry import begin_attempt
+from ..retry import begin_attempt, current_attempt
 from ..walk import AsyncCall
 from .feed import END, NOWHERE, Feed, Pace, Tally
 from .resumed import KNOWN
@@ -200,8 +200,8 @@ class AsyncBatch:
             if not limit.expired():
                 return Failure(index, error)
         if limit.expired():  # also if the item swallowed its cancellation and returned late
-            text = f"item {index} took longer than timeout={timeout:g}"
-            return Failure(index, ItemTimeoutError(text), kind="timeout")
+            text = f"item {index} took longer than timeout={timeout:g} s"
+            return Failure(index, ItemTimeoutError(text), current_attempt() + 1, "timeout")
         return outcome
 
     async def _may_go_on(self, me: Runner) -> bool:

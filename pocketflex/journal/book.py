@@ -101,7 +101,9 @@ class Book:
             head = Head(str(label), bytes(params), dict(code), count, items)
             self._heads[head.label, head.params, int(occurrence)] = number, head, str(python)
         except (Malformed, TypeError, ValueError) as error:
-            raise JournalError(f"{self.log.path} is not a journal of this version of pocketflex: {REMEDY}") from error
+            raise JournalError(
+                f"{self.log.path} is not a journal of this version of pocketflex: give another path"
+            ) from error
 
     def open(self, head: Head, may_unpickle: bool) -> Found:
         """The next section with this label and these params.
@@ -134,8 +136,10 @@ class Book:
         """Refuse the first batch of a call if the journal knows no such work at all."""
         labels = {known for known, _, _ in self._heads}
         if labels and label not in labels and not self._begun:
+            others = " and ".join(sorted(labels)[:_SHOWN])
             raise JournalError(
-                f"{self.log.path} is the journal of {' and '.join(sorted(labels)[:_SHOWN])}, not of {label}: {REMEDY}"
+                f"{self.log.path} is the journal of {others}, not of {label}: each call needs one of its own, "
+                "give another path"
             )
 
     def _check_same(self, before: Head, now: Head, python: str) -> None:
@@ -150,7 +154,9 @@ class Book:
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             which = ", ".join(names[:_SHOWN])
-            raise JournalError(f"{said}the code of {now.label} has changed since ({which}{more}): {REMEDY}")
+            raise JournalError(
+                f"{said}the code of {now.label} has changed since ({which}{more}), or it is another call: {REMEDY}"
+            )
         if None not in (before.count, now.count) and before.count != now.count:
             raise JournalError(f"{said}{now.label} had {before.count} items and has {now.count} now: {REMEDY}")
 

@@ -30,7 +30,7 @@ _EVERY = 5.0  # seconds between two syncs: each takes 1 to 50 ms, and the kernel
 _LARGE = 1 << 16  # bytes of a piece that has a write of its own
 _GLANCE = 4096  # bytes read at first: most frames are shorter
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-REMEDY = "delete it, or give another path"
+REMEDY = "give another path, or delete it to begin anew"
 _log = logging.getLogger("pocketflex")
 
 
@@ -78,7 +78,7 @@ class LogFile:
             head = make_head()
             self._write(head, 0)
         if head[: len(MAGIC)] != MAGIC:
-            raise JournalError(f"{self.path} is not a journal of this version of pocketflex: {REMEDY}")
+            raise JournalError(f"{self.path} is not a journal of this version of pocketflex: give another path")
         nonce = nonce_of(head)
         if nonce is None:
             raise JournalError(f"{self.path} is damaged at its beginning, and nothing in it can be used: {REMEDY}")
@@ -209,7 +209,8 @@ def _problem(status: os.stat_result, allowed: int) -> str:
     if status.st_uid != os.geteuid():
         return f"belongs to another user (uid {status.st_uid}), who could have put anything there: give another path"
     if mode & ~allowed & 0o777:
-        return f"has mode {mode:o}, with which others may {'write' if mode & 0o022 else 'read'} it: {REMEDY}"
+        may = "write" if mode & 0o022 else "read"
+        return f"has mode {mode:o}, with which others may {may} it: chmod go-rw it if nobody has, or give another path"
     return ""
 
 

@@ -185,10 +185,15 @@ def test_the_guilty_attribute_of_a_callable_is_named() -> None:
     assert isinstance(caught.value.__cause__, TypeError)
 
 
-def test_a_guilty_closure_is_an_error_too() -> None:
-    lock = threading.Lock()
-    with pytest.raises(PayloadError, match="parallel_map"):
-        payload.dump_callable(lambda _: lock, "parallel_map(f)")
+LOCK = threading.Lock()
+
+
+def test_the_guilty_variable_of_a_function_is_named() -> None:
+    lock, fine = threading.Lock(), 1
+    with pytest.raises(PayloadError, match=r"parallel_map\(f\): .*variable 'lock' \(lock\)"):
+        payload.dump_callable(lambda _: (fine, lock), "parallel_map(f)")
+    with pytest.raises(PayloadError, match=r"variable 'LOCK' \(lock\)"):
+        payload.dump_callable(Call(lambda _: (fine, LOCK)), "parallel_map(f)")
 
 
 def test_large_arrays_leave_the_pickle() -> None:

@@ -254,7 +254,9 @@ def times(factor: int) -> Any:
 def test_changed_code_is_refused_by_name(path: Path) -> None:
     for _ in range(2):
         assert pf.parallel_map(times(2), [1, 2], executor="serial", resume=path) == [2, 4]
-    message = r"the code of parallel_map\(.*<lambda>\) has changed since \(factor\): delete it"
+    message = (
+        r"the code of parallel_map\(.*<lambda>\) has changed since \(factor\), or it is another call: give another path"
+    )
     with pytest.raises(pf.JournalError, match=message):
         pf.parallel_map(times(3), [1, 2], executor="serial", resume=path)
 
@@ -297,5 +299,7 @@ def test_another_python_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr("pocketflex.journal.book._PYTHON", "3.9")
         pf.parallel_map(abs, [1], executor="serial", resume=path)
-    with pytest.raises(pf.JournalError, match=r"it was written under Python 3\.9, and this is 3\.\d+: delete it"):
+    with pytest.raises(
+        pf.JournalError, match=r"it was written under Python 3\.9, and this is 3\.\d+: give another path, or delete it"
+    ):
         pf.parallel_map(abs, [1], executor="serial", resume=path)

@@ -105,7 +105,9 @@ def test_what_is_not_a_journal_is_refused_and_left_alone(tmp_path: Path, make: A
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_may_write_to_is_refused(journal: Path, mode: int) -> None:
     journal.chmod(mode)
-    with pytest.raises(pf.JournalError, match=f"has mode {mode:o}, with which others may write it: delete it"):
+    with pytest.raises(
+        pf.JournalError, match=f"has mode {mode:o}, with which others may write it: chmod go-rw it if nobody has"
+    ):
         resume(journal)
     assert computed == []
 

@@ -470,7 +470,7 @@ def cube(n: int) -> int:
 def test_a_journal_of_other_work_is_refused_before_anything_runs(path: Path, calls: Any) -> None:
     pf.parallel_map(square, range(5), executor="serial", resume=path)
     calls()
-    refused = r"run\.journal is the journal of parallel_map\(square\), not of parallel_map\(cube\): delete it, or give"
+    refused = r"run\.journal is the journal of parallel_map\(square\), not of parallel_map\(cube\): each call needs one"
     with pytest.raises(pf.JournalError, match=refused):
         pf.parallel_map(cube, range(5), executor="serial", resume=path)
     assert calls() == []
