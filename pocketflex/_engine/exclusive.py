@@ -1,44 +1,75 @@
-"""A lock whose holder is told, instead of waiting for itself, when it comes again; and a shield from Ctrl-C."""
+"""A lock whose holder is told, instead of waiting for itself, when it comes again; a shield from signal handlers."""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal itself makes enums, for 3 us a call
+import sys
 import threading
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
 _SIGINT = int(_signal.SIGINT)
+_NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPROF", "SIGVTALRM")
+_NUMBERS = tuple(int(getattr(_signal, name)) for name in _NAMES)  # those that programs have handlers for
 _CLEANING = 1.0  # seconds: more than a call takes to end, and less than it takes a person to press again
+
+Held = list[tuple[int, Any]]  # signals, and their handlers
 
 
 class Shield:
-    """Holds Ctrl-C back while the pool's state is being changed: half a change would lose items."""
+    """Holds signal handlers back while the pool's state is being changed: one that raises would leave half a change."""
 
     def __init__(self) -> None:
-        self._is_hit = False
+        self._hits: list[int] = []
         self._raised_at = 0.0  # by time.monotonic
         self._once = self._raise_once  # one object: it is recognised as the handler
 
-    def up(self) -> Any:
-        """From here on, note Ctrl-C and do nothing, where it would raise KeyboardInterrupt.
+    def up(self) -> Held | None:
+        """From here on, note signals that have a handler in Python, and do nothing.
 
         Returns:
-            What `down` is to be given; None where it would not, and nothing is changed.
+            What `down` is to be given; None where no handler is in the way.
         """
-        handler = _signal.getsignal(_SIGINT)
-        if handler is not _signal.default_int_handler and handler is not self._once:
+        if threading.get_ident() != threading.main_thread().ident:  # handlers run there
             return None
-        self._is_hit = False
-        return handler if self._install(self._note) else None
+        held: Held = []
+        try:
+            for number in _NUMBERS:
+                handler = _signal.getsignal(number)
+                if callable(handler) and getattr(handler, "__func__", None) is not Shield._note:
+                    held.append((number, handler))
+                    _signal.signal(number, self._note)
+        except ValueError:  # nor do they in the main thread of another interpreter
+            return None
+        except BaseException:
+            self._restore(held)
+            raise
+        return held or None
 
-    def down(self, handler: Any) -> None:
-        """Let Ctrl-C through again, first of all the one that came in between."""
-        _signal.signal(_SIGINT, handler)
-        if self._is_hit:
-            self._is_hit = False
-            if handler is not self._once:
-                raise KeyboardInterrupt
-            self._raise_once()
+    def down(self, held: Held) -> None:
+        """Let handlers run again, first of all for what has come in between."""
+        handlers = dict(held)
+        try:
+            self._restore(held)
+        finally:
+            hits, self._hits = self._hits, []
+            self._deliver(handlers, iter(dict.fromkeys(hits)))
+
+    def _restore(self, held: Held) -> None:
+        if held:
+            try:
+                _signal.signal(*held[-1])
+            finally:  # also if another handler raises, which is there again
+                held.pop()
+                self._restore(held)
+
+    def _deliver(self, handlers: dict[int, Any], hits: Iterable[int]) -> None:
+        for number in hits:
+            try:
+                handlers[number](number, sys._getframe())
+            finally:
+                self._deliver(handlers, hits)
 
     def soften(self) -> None:
         """From here on, Ctrl-C that follows another within a second is ignored: who cleans up is not interrupted."""
@@ -52,15 +83,14 @@ class Shield:
             self._install(_signal.default_int_handler)
 
     @staticmethod
-    def _install(handler: Any) -> bool:
+    def _install(handler: Any) -> None:
         try:
             _signal.signal(_SIGINT, handler)
         except ValueError:  # not in the main thread, where alone it is raised
-            return False
-        return True
+            return
 
     def _note(self, number: int, frame: object) -> None:
-        self._is_hit = True
+        self._hits.append(number)
 
     def _raise_once(self, *_: object) -> None:
         now = monotonic()
@@ -75,23 +105,23 @@ class Exclusive:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._shield = Shield()
-        self._handler: Any = None
+        self._held: Held | None = None
         self._is_busy = False
 
     def __enter__(self) -> None:
-        handler = self._shield.up()  # first: Ctrl-C must not come between taking the lock and knowing of it
+        held = self._shield.up()  # first: no handler must raise between taking the lock and knowing of it
         self._lock.acquire()
         if self._is_busy:
             self._lock.release()
-            if handler is not None:
-                self._shield.down(handler)
+            if held is not None:
+                self._shield.down(held)
             raise RuntimeError("the pool is in use by this thread, below the code that called it")
-        self._handler = handler
+        self._held = held
         self._is_busy = True
 
     def __exit__(self, *_: object) -> None:
-        handler = self._handler
+        held = self._held
         self._is_busy = False
         self._lock.release()
-        if handler is not None:
-            self._shield.down(handler)
+        if held is not None:
+            self._shield.down(held)

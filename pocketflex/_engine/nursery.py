@@ -154,6 +154,7 @@ class Nursery:
     def _become_worker(self, slot: int, connection: int, inherited: int, box: BlackBox, spawner: int) -> None:
         code = 70  # EX_SOFTWARE: the worker itself is broken
         try:
+            os.setpgid(0, 0)  # what an item sends to its process group is nobody else's
             self._die_with_parent()
             if os.getppid() == spawner:
                 _close_all_but(connection, inherited, box.fd)
@@ -161,7 +162,7 @@ class Nursery:
                 box.arm()
                 board = Board.inherit(inherited)
                 transport = SocketTransport(socket.socket(fileno=connection), Arena())
-                os.register_at_fork(after_in_child=lambda: _part_from(board, transport.arena, slot, box))
+                os.register_at_fork(after_in_child=lambda: _part_from(board, transport, slot, box))
                 Worker(transport, board, slot, self._parent, box).serve()
                 code = 0
         except BaseException:
@@ -206,15 +207,17 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
-def _part_from(board: Board, arena: Arena, slot: int, box: BlackBox) -> None:
+def _part_from(board: Board, transport: SocketTransport, slot: int, box: BlackBox) -> None:
     """In a child that an item has forked: make its view of shared memory its own, and have it leave the loop.
 
     The child comes back from the item into the same loop, perhaps in native code, and must not publish
-    what it runs as if it were the worker, nor write its result where the worker writes its own.
+    what it runs as if it were the worker, nor write its result where the worker writes its own. What it reads
+    from its end of the connection is that there is no other.
     """
     box.part()
-    for mapping, descriptor in ((board.mapping, board.descriptor), *arena.mappings()):
+    for mapping, descriptor in ((board.mapping, board.descriptor), *transport.arena.mappings()):
         _make_private(mapping, descriptor)
+    transport.part()
     words = board.slot(slot).words
     words[CANCELLED] = words[JOB]
 

@@ -15,8 +15,8 @@ another thread nudges, or when the earliest time has come: of an item, of its ne
 from __future__ import annotations
 
 import os
-import time
 from itertools import count
+from time import monotonic
 
 from ..errors import WorkerDiedError
 from . import native
@@ -192,7 +192,7 @@ class Pool:
             if self._is_closed or self._turn.is_mine or not self._retired.is_running(job.number):
                 return
         try:
-            self._turn.lead(lambda: not self._retired.is_running(job.number), time.monotonic() + GRACE)
+            self._turn.lead(lambda: not self._retired.is_running(job.number), monotonic() + GRACE)
         finally:
             with self._turn.hold():
                 self._retired.dismiss(job.number)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
+from time import monotonic
 
 from .crew import Crew
 from .job import Lent, PoolJob, free
@@ -41,7 +41,7 @@ class Retired:
             if member.job == job.number:
                 self._crew.cancel(slot, job.number)
         job.dismiss()
-        self._leaving[job.number] = _Leaving(job, time.monotonic() + GRACE)
+        self._leaving[job.number] = _Leaving(job, monotonic() + GRACE)
         self._let_items_go(job.number)
         self._free(job.number)
 
@@ -88,13 +88,13 @@ class Retired:
 
     def patience(self) -> float:
         """Seconds until the grace of a job ends, infinite if there is none."""
-        left = (leaving.deadline - time.monotonic() for leaving in self._leaving.values() if not leaving.is_dismissed)
+        left = (leaving.deadline - monotonic() for leaving in self._leaving.values() if not leaving.is_dismissed)
         return max(0.0, min(left, default=math.inf))
 
     def enforce(self) -> None:
         """Dismiss the workers of the jobs whose grace has ended."""
         for number, leaving in self._leaving.items():
-            if not leaving.is_dismissed and time.monotonic() >= leaving.deadline:
+            if not leaving.is_dismissed and monotonic() >= leaving.deadline:
                 self.dismiss(number)
 
     def dismiss(self, number: int) -> None:

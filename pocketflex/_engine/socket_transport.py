@@ -17,9 +17,11 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+from .launch import open_ends
 from .lens import Lens
 from .packets import receive_packet, send_packet
 from .shm import Arena
@@ -167,6 +169,14 @@ class SocketTransport:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def part(self) -> None:
+        """In a forked child: have a connection whose other end is closed, under the same descriptor."""
+        with suppress(OSError):
+            ours, theirs = open_ends()
+            os.dup2(ours, self._socket.fileno(), inheritable=False)
+            os.close(ours)
+            os.close(theirs)
 
     def close(self) -> None:
         """Close the socket; what the other side sent stays readable."""

@@ -9,6 +9,8 @@ import pickle
 import re
 import sys
 import warnings
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -28,7 +30,7 @@ class Stream(io.TextIOBase):
         self._voice = voice
         self._kind = kind
         self._original = original
-        self._parts: list[str] = []
+        self._parts: deque[str] = deque()  # threads of an item may write at once: nothing but appended and popped
         self._length = 0
 
     @property
@@ -61,14 +63,19 @@ class Stream(io.TextIOBase):
 
     def flush(self) -> None:
         """Say what there is."""
-        if self._parts:
-            text, self._parts, self._length = "".join(self._parts), [], 0
-            if text:
-                self._voice.say(self._kind, text)
+        self._length = 0
+        if text := "".join(_drained(self._parts)):
+            self._voice.say(self._kind, text)
 
     def close(self) -> None:
         """Nothing: the next item prints too."""
         self.flush()
+
+
+def _drained(parts: deque[str]) -> Iterator[str]:
+    with suppress(IndexError):
+        while True:
+            yield parts.popleft()
 
 
 class RecordSayer(logging.Handler):

@@ -6,22 +6,21 @@ waited for it leaves, and a follower takes the lead.
 
 Two things can happen in the middle of anything. The garbage collector, or a signal handler, may
 close a generator and so end a job, in a thread that already holds the lock: the lock is reentrant,
-and `defer` leaves the work for the holder's end if the holder is at work. And Ctrl-C may raise
-anywhere in the main thread: the lock is taken, and what it guards is changed, behind a shield from
-Ctrl-C, and a leader that is interrupted still hands the lead on.
+and `defer` leaves the work for the holder's end if the holder is at work. And a signal handler, that of Ctrl-C most
+of all, may raise anywhere in the main thread: the lock is taken, and what it guards is changed, behind a shield
+from handlers, and a leader that is interrupted still hands the lead on.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from time import monotonic
 
 from ..errors import WorkerDiedError
-from .exclusive import Shield
+from .exclusive import Held, Shield
 
 
 class Turn:
@@ -53,7 +52,7 @@ class Turn:
         self._heed = heed
         self._lock = threading.RLock()
         self._followers: list[threading.Lock] = []
-        self._handler: Any = None  # of Ctrl-C, from which the holder is shielded
+        self._held: Held | None = None  # signal handlers, from which the holder is shielded
         self._is_busy = False  # whether the holder of the lock is changing what it guards
         self._leader = 0  # thread that leads, 0 for none
         self._deferred: deque[Callable[[], None]] = deque()
@@ -67,14 +66,14 @@ class Turn:
     def __enter__(self) -> None:
         if os.getpid() != self._pid:  # the lock may be held for ever, by a thread that only the parent has
             raise WorkerDiedError("a call that was begun before this process was forked goes on in its parent only")
-        handler = self._shield.up()  # first: Ctrl-C must not come between taking the lock and knowing of it
+        held = self._shield.up()  # first: no handler must raise between taking the lock and knowing of it
         self._lock.acquire()
         if self._is_busy:  # this thread again, in a signal handler or a collection that does not defer
             self._lock.release()
-            if handler is not None:
-                self._shield.down(handler)
+            if held is not None:
+                self._shield.down(held)
             raise RuntimeError("the pool is in use by this thread, below the code that called it")
-        self._handler = handler
+        self._held = held
         self._is_busy = True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -84,11 +83,11 @@ class Turn:
             while self._deferred:
                 self._deferred.popleft()()
         finally:
-            handler = self._handler
+            held = self._held
             self._is_busy = False
             self._lock.release()
-            if handler is not None:
-                self._shield.down(handler)
+            if held is not None:
+                self._shield.down(held)
 
     @property
     def is_mine(self) -> bool:
@@ -124,7 +123,7 @@ class Turn:
                     if is_polled:
                         self._serve(ready)
                         self._wake()
-                    left = None if deadline is None else deadline - time.monotonic()
+                    left = None if deadline is None else deadline - monotonic()
                     if is_done() or (left is not None and left <= 0):
                         self._leave()
                         return

@@ -19,6 +19,7 @@ can be killed at any moment and owes nobody.
 from __future__ import annotations
 
 import gc
+import os
 from collections import deque
 from time import monotonic
 
@@ -62,6 +63,7 @@ class Worker:
         self._packets = 0  # what PACKETS was when the socket was last looked at
         self._has_worked = False  # since it last rested
         self._wear = Wear()
+        self._pid = os.getpid()
         self._is_spent = False  # has run enough, and is to be replaced
         self._held: list[tuple[int, int, ItemReader]] = []  # job, block: those that the user's code still refers to
 
@@ -73,6 +75,10 @@ class Worker:
         while not self._is_spent:
             try:
                 self._obey_all()
+                if (
+                    os.getpid() != self._pid
+                ):  # to load a callable, or its initializer, has forked, and this is the child
+                    return
                 if self._work():
                     self._has_worked = True
                 else:

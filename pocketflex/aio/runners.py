@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from .._engine import native
 from ..errors import ItemTimeoutError
-from ..harvest import ListHarvest
+from ..harvest import ListHarvest, hand_over
 from ..options import BatchOptions
 from ..outcome import Failure, Outcome, Value, trace
 from ..retry import begin_attempt, current_attempt
@@ -101,7 +101,10 @@ class AsyncBatch:
             else:
                 await self._serve_tried(me)
             me.index = NOWHERE
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except KeyboardInterrupt as error:  # an item's own, which ends the loop at once
+            hand_over(error, self.harvest())
+            raise
+        except asyncio.CancelledError:
             raise
         except BaseException as error:  # an item's exception ends in _raised, so this is one of the feed
             self.pace.feed_error = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -253,6 +254,39 @@ print({str(error) for error in refused} <= {"the pool is in use by this thread, 
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+@pytest.mark.parametrize("kind", ["Exception", "BaseException", "KeyboardInterrupt"])
+def test_a_signal_handler_that_raises_ends_the_call_and_nothing_else(run_script: Script, kind: str) -> None:
+    script = f"""
+import random, signal, pocketflex as pf
+class Late({kind}):
+    pass
+def handle(*_):
+    raise Late
+def work(n):
+    return n + 1
+signal.signal(signal.SIGALRM, handle)
+chance, late = random.Random(7), 0
+pf.parallel_map(work, range(10), max_workers=2)
+for number in range(400):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(5e-5, 4e-3))  # somewhere in the call
+        pf.parallel_map(work, range(200), max_workers=2)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except (Late, pf.PayloadError):  # the latter where it came while the function was pickled
+        late += 1
+    finally:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Late:
+            pass
+    assert pf.parallel_map(work, range(300), max_workers=2) == list(range(1, 301))
+assert signal.getsignal(signal.SIGALRM) is handle
+print(late > 20)
+"""
+    done = run_script(script, timeout=100)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 @pytest.mark.parametrize("ordered", [True, False])
 def test_a_list_that_is_shortened_meanwhile_is_an_error(ordered: bool) -> None:
     items = list(range(100_000))
@@ -285,6 +319,71 @@ def test_a_child_that_comes_back_from_an_item_tells_nothing() -> None:
 
     for _ in range(10):
         assert pf.parallel_map(fork, range(2000), max_workers=2) == list(range(2000))
+
+
+def fork() -> None:
+    """Come back twice; the worker waits for its child."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+
+
+class ForksWhenLoaded:
+    def __init__(self) -> None:
+        self.first = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fork()
+
+    def __call__(self, number: int) -> int:
+        return number + 1
+
+
+class ForksWhenPickled:
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
+
+    def __reduce__(self) -> Any:
+        if os.getpid() != self.parent:
+            fork()
+        return int, (7,)
+
+
+def test_a_child_of_getting_ready_tells_nothing() -> None:
+    expected = list(range(1, 101))
+    for _ in range(5):
+        assert pf.parallel_map(lambda n: n + 1, range(100), max_workers=2, initializer=fork) == expected
+        assert pf.parallel_map(ForksWhenLoaded(), range(100), max_workers=2) == expected
+        assert pf.parallel_map(lambda n: n + 1, range(100), max_workers=2) == expected
+
+
+def test_a_child_of_pickling_a_result_tells_nothing() -> None:
+    parent = os.getpid()
+    pf.parallel_map(abs, range(10), max_workers=2)
+    for _ in range(5):
+        assert pf.parallel_map(lambda _: ForksWhenPickled(parent), [1], max_workers=2) == [7]
+        assert pf.parallel_map(lambda _: ForksWhenPickled(parent), range(5), max_workers=2) == [7] * 5
+        assert pf.parallel_map(lambda n: n + 1, range(100), max_workers=2) == list(range(1, 101))
+
+
+def test_a_signal_to_its_process_group_ends_one_worker() -> None:
+    def work(number: int) -> int:
+        if number == 7:
+            os.killpg(0, signal.SIGTERM)
+        return number
+
+    found = pf.parallel_map(work, range(40), on_error="collect", max_workers=2)
+    assert [one for one in found if isinstance(one, int)] == [n for n in range(40) if n != 7]
+    assert (found[7].kind, found[7].index) == ("crashed", 7)
+    assert "SIGTERM" in str(found[7].error)
+
+
+def test_a_clock_that_stands_still_delays_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = pf.parallel_imap(lambda n: threading.Event().wait(60 * n), [0, 1, 1], max_workers=2)
+    next(stream)
+    real, begun = monotonic, monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: begun)
+    stream.close()
+    assert real() - begun < 30
 
 
 def test_a_consumer_that_pauses_costs_no_item_its_time() -> None:

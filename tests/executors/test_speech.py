@@ -436,3 +436,23 @@ def test_an_item_that_waits_for_the_reader_has_its_whole_time(kept: Kept) -> Non
         return item
 
     assert pf.parallel_map(work, range(2), timeout=20, max_workers=2) == [0, 1]
+
+
+def test_what_threads_of_an_item_print_comes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(number: int) -> None:
+        def write(name: int) -> None:
+            for line in range(3000):
+                sys.stdout.write(f"{number}-{name}-{line}\n")
+
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    pf.parallel_map(work, range(2), max_workers=2, max_tasks_per_child=1)  # what it has set goes with it
+    lines = sorted(capsys.readouterr().out.split())
+    assert lines == sorted(
+        f"{number}-{name}-{line}" for number in range(2) for name in range(4) for line in range(3000)
+    )
