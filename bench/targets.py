@@ -105,6 +105,8 @@ TARGETS: tuple[Target, ...] = (
     Target("W13", 1.0, PROCESSES, _BEST),
     Target("W14", 1.0, PROCESSES, _BEST),
     Target("W15", 1.0, PROCESSES, _BEST),
+    Target("W16", 1.0, PROCESSES, _BEST),
+    Target("W17", 1.0, PROCESSES, _BEST),
     Target("W8", 15.0, ("executor",), "ProcessPoolExecutor"),
     Target("W8-woken", 4.0, ("executor",), "ProcessPoolExecutor"),
     Target("cold", 4.0, ("joblib",), "joblib"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .gauges import CALL, COLD, FIRST_CALL, GROWTH, ROUND_TRIP, SECOND, WOKEN_ROUND_TRIP, Gauge
-from .loads.arrays import ARRAYS, NUMBERS_OUT, ROW_ROOTS, ROW_SUMS
+from .loads.arrays import ARRAYS, NUMBERS_OUT, RAMPS_OUT, ROW_ROOTS, ROW_SUMS
 from .loads.load import Load
 from .loads.plain import (
     BYTES_IN,
     BYTES_OUT,
     COARSE,
+    ENTRIES,
     EVEN,
     MANY_NO_OPS,
     NAPS,
@@ -88,6 +89,8 @@ WORKLOADS: dict[str, Workload] = {
     "W13": Workload("200,000 dicts read", _RECORDS, RECORDS_IN, CALL, _CARRYING),
     "W14": Workload("200,000 numbers of numpy made", _RECORDS, NUMBERS_OUT, CALL, _CARRYING),
     "W15": Workload("100,000 objects there and back", _RECORDS, OBJECTS, CALL, _CARRYING),
+    "W16": Workload("100,000 named tuples there and back", _RECORDS, ENTRIES, CALL, _CARRYING),
+    "W17": Workload("50,000 short arrays of 100 lengths made", _RECORDS, RAMPS_OUT, CALL, _CARRYING),
     "W8": Workload(
         "one item there and back",
         _CALLS,

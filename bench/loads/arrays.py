@@ -8,7 +8,7 @@ import numpy as np
 
 from ..messages import Setting
 from .load import Kind, Load
-from .row_functions import block_roots, block_sums, reciprocal, row_root, row_sum
+from .row_functions import block_roots, block_sums, ramp, reciprocal, row_root, row_sum
 
 _COLUMNS = 1_024
 _ITEMS_OF_128_KB = 16_384
@@ -26,6 +26,7 @@ def _arrays(setting: Setting) -> list[Any]:
 
 
 NUMBERS_OUT = Load(reciprocal, lambda setting: list(range(1, setting.size(200_000, 4_000))), Kind.TINY, (4_000, 25_000))
+RAMPS_OUT = Load(ramp, lambda setting: list(range(setting.size(50_000, 1_000))), Kind.TINY, (1_000, 6_250))
 ROW_SUMS = Load(row_sum, _rows, Kind.HEAVY, (512, 4_096), block=block_sums)
 ROW_ROOTS = Load(row_root, _rows, Kind.HEAVY, (512, 4_096), block=block_roots, is_stacked=True)
 ARRAYS = Load(row_root, _arrays, Kind.HEAVY, (16, 128), is_stacked=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 from time import perf_counter
+from typing import NamedTuple
 
 
 def square(number: int) -> int:
@@ -59,6 +61,19 @@ class Point:
 def mirrored(point: Point) -> Point:
     """One object for another."""
     return Point(-point.x, point.y)
+
+
+class Entry(NamedTuple):
+    """A row of a ledger."""
+
+    day: date
+    tags: frozenset[str]
+    amount: float
+
+
+def reversed_entry(entry: Entry) -> Entry:
+    """One row for another."""
+    return Entry(entry.day, entry.tags, -entry.amount)
 
 
 def megabyte(number: int) -> bytes:

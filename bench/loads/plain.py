@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from datetime import date
 
 from ..messages import Setting
 from .functions import (
+    Entry,
     Point,
     burn,
     identity,
@@ -16,6 +18,7 @@ from .functions import (
     no_op,
     number_of,
     record,
+    reversed_entry,
     square,
     sum_of_squares,
 )
@@ -68,6 +71,15 @@ RECORDS_IN = Load(
 OBJECTS = Load(
     mirrored,
     lambda setting: [Point(number, 0.5) for number in range(setting.size(100_000, 2_000))],
+    Kind.TINY,
+    (2_000, 12_500),
+)
+ENTRIES = Load(
+    reversed_entry,
+    lambda setting: [
+        Entry(date.fromordinal(730_000 + number % 7_000), frozenset({"a", "b"}), number / 8)
+        for number in range(setting.size(100_000, 2_000))
+    ],
     Kind.TINY,
     (2_000, 12_500),
 )

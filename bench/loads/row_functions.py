@@ -15,6 +15,11 @@ def reciprocal(number: int) -> np.float64:
     return np.float64(1 / number)
 
 
+def ramp(number: int) -> NDArray[np.int64]:
+    """A short array; each has a length of its own."""
+    return np.arange(number % 100)
+
+
 def row_sum(row: Row) -> float:
     """One pass over a row: as fast as memory can be read."""
     return float(row.sum())
