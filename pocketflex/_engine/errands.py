@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import WorkerDiedError
 from .crew import Crew
+from .exclusive import look_for_handlers
 from .hatch import Hatch
 from .hearing import Work
 from .intake import Intake
@@ -131,6 +132,7 @@ class Errands:
             OSError: There is not enough memory.
             WorkerDiedError: The pool has been shut down meanwhile.
         """
+        look_for_handlers()
         if self._turn.is_mine:  # below a signal handler, say: a job is refused
             return Lost()
         try:

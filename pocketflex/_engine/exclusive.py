@@ -5,16 +5,24 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # signal itself makes enums, for 3 us a call
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
 _SIGINT = int(_signal.SIGINT)
-_NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPROF", "SIGVTALRM")
-_NUMBERS = tuple(int(getattr(_signal, name)) for name in _NAMES)  # those that programs have handlers for
+_NAMES = ("SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPROF", "SIGVTALRM")
+_NUMBERS = tuple(
+    int(getattr(_signal, name)) for name in _NAMES
+)  # those that programs have handlers for, besides SIGINT
 _CLEANING = 1.0  # seconds: more than a call takes to end, and less than it takes a person to press again
 
 Held = list[tuple[int, Any]]  # signals, and their handlers
+_handled = [_SIGINT]  # those that have had handlers in Python when one last looked
+
+
+def look_for_handlers() -> None:
+    """See which signals have handlers that a `Shield` is to hold back: when a call begins, as it takes 0.5 us."""
+    _handled[1:] = [number for number in _NUMBERS if callable(_signal.getsignal(number))]
 
 
 class Shield:
@@ -31,45 +39,28 @@ class Shield:
         Returns:
             What `down` is to be given; None where no handler is in the way.
         """
-        if threading.get_ident() != threading.main_thread().ident:  # handlers run there
-            return None
         held: Held = []
         try:
-            for number in _NUMBERS:
+            for number in _handled:
                 handler = _signal.getsignal(number)
                 if callable(handler) and getattr(handler, "__func__", None) is not Shield._note:
                     held.append((number, handler))
                     _signal.signal(number, self._note)
-        except ValueError:  # nor do they in the main thread of another interpreter
+        except ValueError:  # not in the main thread, where alone they run
             return None
         except BaseException:
-            self._restore(held)
+            _restore(held, len(held))
             raise
         return held or None
 
     def down(self, held: Held) -> None:
         """Let handlers run again, first of all for what has come in between."""
-        handlers = dict(held)
         try:
-            self._restore(held)
+            _restore(held, len(held))
         finally:
-            hits, self._hits = self._hits, []
-            self._deliver(handlers, iter(dict.fromkeys(hits)))
-
-    def _restore(self, held: Held) -> None:
-        if held:
-            try:
-                _signal.signal(*held[-1])
-            finally:  # also if another handler raises, which is there again
-                held.pop()
-                self._restore(held)
-
-    def _deliver(self, handlers: dict[int, Any], hits: Iterable[int]) -> None:
-        for number in hits:
-            try:
-                handlers[number](number, sys._getframe())
-            finally:
-                self._deliver(handlers, hits)
+            if self._hits:
+                hits, self._hits = self._hits, []
+                _deliver(dict(held), iter(dict.fromkeys(hits)))
 
     def soften(self) -> None:
         """From here on, Ctrl-C that follows another within a second is ignored: who cleans up is not interrupted."""
@@ -97,6 +88,23 @@ class Shield:
         if now - self._raised_at > _CLEANING:
             self._raised_at = now
             raise KeyboardInterrupt
+
+
+def _restore(held: Held, count: int) -> None:
+    """Give the first so many their handlers back: all of them, also where one raises that is there again."""
+    if count:
+        try:
+            _signal.signal(*held[count - 1])
+        finally:
+            _restore(held, count - 1)
+
+
+def _deliver(handlers: dict[int, Any], hits: Iterator[int]) -> None:
+    for number in hits:
+        try:
+            handlers[number](number, sys._getframe())
+        finally:
+            _deliver(handlers, hits)
 
 
 class Exclusive:

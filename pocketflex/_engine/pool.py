@@ -26,6 +26,7 @@ from .deadlines import Deadlines
 from .delays import Delays
 from .dispatch import Dispatch
 from .errands import Errands
+from .exclusive import look_for_handlers
 from .hearing import Work
 from .intake import Intake
 from .job import Lent, PoolJob
@@ -90,6 +91,7 @@ class Pool:
             OSError: There is not enough memory, or no worker can be started.
             RuntimeError: This thread waits for another job, below a signal handler that calls this.
         """
+        look_for_handlers()
         self._turn.refuse_nested()
         parcel = self._stock.store(*pickled) if pickled[1] else None  # to copy large buffers takes long
         job: PoolJob | None = None

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ..errors import WorkerDiedError
-from .exclusive import Held, Shield
+from .exclusive import Held, Shield, look_for_handlers
 
 
 class Turn:
@@ -114,6 +114,7 @@ class Turn:
 
         `is_done` is asked with the lock held.
         """
+        look_for_handlers()
         me, ready, left = threading.get_ident(), list[int](), None
         is_polled = False
         try:
