@@ -2,7 +2,7 @@
  *
  * Python looks for garbage whenever so many objects have been made, and looks at the new ones again each time. Who
  * makes many at once and keeps them all pays for that and gains nothing. The switch is the process's own, so this is
- * for functions in C that run no code of anybody's: nobody else can run meanwhile, and see it or turn it.
+ * for functions in C that run no code of the user's: other threads hardly run meanwhile, and see it or turn it.
  */
 #include "functions.h"
 

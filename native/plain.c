@@ -84,8 +84,20 @@ static enum weight weigh_set(PyObject *set, struct walk *walk, int depth)
     for (; is_plain && (part = PyIter_Next(iterator)); Py_DECREF(part))
         is_plain = is_frozen(part, walk, depth);
     Py_XDECREF(iterator);
+    is_plain = is_plain && !PyErr_Occurred();
     PyErr_Clear();
     return !is_plain ? NOT_PLAIN : Py_TYPE(set) == &PySet_Type ? OPEN : FROZEN;
+}
+
+/* Whether attributes have a name that pickle asks the object for, and not its class. */
+static bool has_hook(PyObject *dict)
+{
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; PyDict_Next(dict, &at, &key, &value);)
+        if (PyUnicode_Check(key) && PyUnicode_GetLength(key) > 1 && PyUnicode_ReadChar(key, 0) == '_' &&
+            PyUnicode_ReadChar(key, 1) == '_')
+            return true;
+    return false;
 }
 
 /* An object weighs what its attributes do. */
@@ -94,7 +106,7 @@ static enum weight weigh_object(PyObject *object, struct walk *walk, int depth)
     PyObject *dict = PyObject_GetAttrString(object, "__dict__");
     PyErr_Clear();
     bool is_own = dict && Py_TYPE(dict) == &PyDict_Type && (uint32_t)Py_REFCNT(dict) <= 2; /* its and this one */
-    bool is_plain = is_own && weigh_dict(dict, walk, depth) != NOT_PLAIN;
+    bool is_plain = is_own && !has_hook(dict) && weigh_dict(dict, walk, depth) != NOT_PLAIN;
     Py_XDECREF(dict);
     return is_plain ? OPEN : NOT_PLAIN;
 }

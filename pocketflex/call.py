@@ -35,7 +35,9 @@ class Later(NamedTuple):
 
 
 FRESH = Later()
+Begin = Callable[[int], None]
 _ONCE = Retry()
+_NO_SEQUENCES = (set, frozenset, dict, str, bytes)  # they have no order of results, or none of results
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class Call:
         found = self._try(self.function, index, item, timeout, FRESH)
         return found if type(found) is Value else self._end(self.function, index, [item], timeout, found)
 
-    def try_on(self, index: int, item: Any, timeout: float | None, before: Later) -> Outcome | Later:
+    def try_on(
+        self, index: int, item: Any, timeout: float | None, before: Later, begin: Begin = begin_attempt
+    ) -> Outcome | Later:
         """As `run`, but where there is a wait before the next attempt, say so instead.
 
         Args:
@@ -86,8 +90,9 @@ class Call:
             item: The item.
             timeout: Seconds that all attempts may take.
             before: What this said the last time, `FRESH` the first time.
+            begin: Called with the number of each attempt, from 0, when it begins.
         """
-        return self._try(self.function, index, item, timeout, before)
+        return self._try(self.function, index, item, timeout, before, begin)
 
     def run_chunk(self, start: int, items: Any, timeout: float | None = None) -> Outcomes:
         """Give `items` to `chunk` as a whole; where that fails or takes too long, one at a time.
@@ -114,23 +119,27 @@ class Call:
         outer, begun = current_attempt(), monotonic()
         begin_attempt(0)
         try:
-            results = self._several(items)
-            is_in_time = timeout is None or monotonic() - begun <= timeout * len(items)
-            return Outcomes(start, results) if is_in_time else None
+            results = self._returned(items)
         except KeyboardInterrupt:
             raise
-        except ChunkError as error:  # to try the items one by one may hide it, and give results that are wrong
-            return Outcomes.gather(start, [Failure(start + at, error) for at in range(len(items))])
         except BaseException as error:
             if len(items) == 1 and self.retry.attempts == 1 and self.fallback is None:
                 return Outcomes.gather(start, [Failure(start, error)])
             return None
         finally:
             begin_attempt(outer)
+        try:
+            _check_chunk(results, len(items))
+        except ChunkError as error:  # to try the items one by one might hide it, and give results that are wrong
+            return Outcomes.gather(start, [Failure(start + at, error) for at in range(len(items))])
+        is_in_time = timeout is None or monotonic() - begun <= timeout * len(items)
+        return Outcomes(start, results) if is_in_time else None
 
-    def try_alone(self, index: int, one: Any, timeout: float | None, before: Later) -> Outcome | Later:
+    def try_alone(
+        self, index: int, one: Any, timeout: float | None, before: Later, begin: Begin = begin_attempt
+    ) -> Outcome | Later:
         """As `try_on`, for a chunk of one item."""
-        return self._try(self._called_alone(one), index, one[0], timeout, before)
+        return self._try(self._called_alone(one), index, one[0], timeout, before, begin)
 
     def item_of(self, one: Any, number: int) -> Any:
         """The one item of a list, or of rows of an ndarray, as the user gave it."""
@@ -149,15 +158,15 @@ class Call:
         return lambda _item: self._several(one)[0]
 
     def _several(self, items: Any) -> list[Any]:
+        results: list[Any] = self._returned(items)
+        _check_chunk(results, len(items))
+        return results
+
+    def _returned(self, items: Any) -> Any:
+        """What `chunk` gives, as a list where it is a sequence."""
         assert self.chunk is not None
         results = self.chunk(items)
-        if isinstance(results, set | frozenset | dict | str | bytes):
-            kind = type(results).__name__
-            raise ChunkError(f"exec_chunk returned a {kind}: it must return a list of one result for each item")
-        listed = list(results)
-        if len(listed) != len(items):
-            raise ChunkError(f"exec_chunk returned {len(listed)} results for {len(items)} items")
-        return listed
+        return results if isinstance(results, _NO_SEQUENCES) else list(results)
 
     def _end(
         self, function: Callable[[Any], Any], index: int, one: Any, timeout: float | None, found: Outcome | Later
@@ -171,12 +180,18 @@ class Call:
         return found
 
     def _try(
-        self, function: Callable[[Any], Any], index: int, item: Any, timeout: float | None, before: Later
+        self,
+        function: Callable[[Any], Any],
+        index: int,
+        item: Any,
+        timeout: float | None,
+        before: Later,
+        begin: Begin = begin_attempt,
     ) -> Outcome | Later:
         outer, begun = current_attempt(), monotonic() - before.spent
         deadline = inf if timeout is None else begun + timeout
         try:
-            found = self._attempt(function, index, item, before.attempts, deadline)
+            found = self._attempt(function, index, item, before.attempts, deadline, begin)
             attempts = current_attempt() + 1
         finally:
             begin_attempt(outer)
@@ -188,11 +203,17 @@ class Call:
         return found._replace(spent=ended - begun) if type(found) is Later else found
 
     def _attempt(
-        self, function: Callable[[Any], Any], index: int, item: Any, attempts: int, deadline: float
+        self,
+        function: Callable[[Any], Any],
+        index: int,
+        item: Any,
+        attempts: int,
+        deadline: float,
+        begin: Begin,
     ) -> Outcome | Later:
         """Try until there is an outcome, or a wait, or no time is left."""
         while True:
-            begin_attempt(attempts)
+            begin(attempts)
             attempts += 1
             try:
                 return Value(function(item))
@@ -221,3 +242,12 @@ class Call:
             raise
         except BaseException as final:  # of the fallback, or of the function that says what is tried again
             return Failure(index, final, attempts)
+
+
+def _check_chunk(results: Any, count: int) -> None:
+    """Raise ChunkError if these are not so many results of a chunk."""
+    if isinstance(results, _NO_SEQUENCES):
+        kind = type(results).__name__
+        raise ChunkError(f"exec_chunk returned a {kind}: it must return a list of one result for each item")
+    if len(results) != count:
+        raise ChunkError(f"exec_chunk returned {len(results)} results for {count} items")

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from .call import Call, Later
+from .call import Begin, Call, Later
 from .errors import InitializerError
 from .options import BatchOptions
 from .outcome import Outcome, Outcomes, describe
+from .retry import begin_attempt
 from .seeds import begin_draws, drawing
 
 T = TypeVar("T")
@@ -139,15 +140,21 @@ class PreparedCall(Call):
             begin_draws(seed, index)
             return super().replay(one if self.chunk else [item])
 
-    def _several(self, items: Any) -> list[Any]:
+    def _returned(self, items: Any) -> Any:
         is_paired = self.seeding is not None and self.seeding.is_paired
-        return super()._several([item for _, item in items] if is_paired else items)
+        return super()._returned([item for _, item in items] if is_paired else items)
 
     def _try(
-        self, function: Callable[[Any], Any], index: int, item: Any, timeout: float | None, before: Later
+        self,
+        function: Callable[[Any], Any],
+        index: int,
+        item: Any,
+        timeout: float | None,
+        before: Later,
+        begin: Begin = begin_attempt,
     ) -> Outcome | Later:
         if self.seeding is None:
-            return super()._try(function, index, item, timeout, before)
+            return super()._try(function, index, item, timeout, before, begin)
         seed, (at, bare) = self.seeding.seed, self.seeding.part(index, item)
 
         def draw(item: Any) -> Any:
@@ -155,7 +162,7 @@ class PreparedCall(Call):
             return function(item)
 
         with drawing(seed, at):
-            return super()._try(draw, index, bare, timeout, before)
+            return super()._try(draw, index, bare, timeout, before, begin)
 
 
 def prepare(call: Call, options: BatchOptions) -> PreparedCall:

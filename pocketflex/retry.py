@@ -18,7 +18,6 @@ from .errors import OptionError
 _FOREVER = 1e9  # seconds, 30 years
 _MOST_ATTEMPTS = 1 << 31  # what a ledger has room for; nobody lives to see them
 _attempt: ContextVar[int] = ContextVar("pocketflex_attempt", default=0)
-_watcher: Callable[[int], None] | None = None
 
 Wanted = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 
@@ -31,14 +30,6 @@ def current_attempt() -> int:
 def begin_attempt(attempt: int) -> None:
     """Make `attempt` (from 0) the current one of this context."""
     _attempt.set(attempt)
-    if _watcher is not None:
-        _watcher(attempt)
-
-
-def watch_attempts(watcher: Callable[[int], None]) -> None:
-    """Have `watcher` called with every attempt that begins in this process: a worker publishes it."""
-    global _watcher
-    _watcher = watcher
 
 
 @dataclass(frozen=True, slots=True)

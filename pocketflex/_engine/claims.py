@@ -13,7 +13,7 @@ from ..call import FRESH, Later
 from ..outcome import Failure, Outcome, Outcomes, Value
 from ..retry import begin_attempt
 from . import failures, native
-from .board import BEGAN, CANCELLED, COUNT, INDEX, JOB
+from .board import ATTEMPT, BEGAN, CANCELLED, COUNT, INDEX, JOB
 from .fetching import FetchError
 from .items import ItemReader
 from .ledger import Claim
@@ -53,7 +53,7 @@ class ClaimRun:
         begin_attempt(0)
         if self._task.endurance.nbytes:
             forget_peak()
-        self._words[COUNT] = 1
+        self._words[COUNT] = self._words[ATTEMPT] = 1
         run, is_unreadable = self._run_chunk if self._task.call.chunk else self._run_grains, False
         try:
             run()
@@ -162,7 +162,7 @@ class ClaimRun:
             if task.call.is_plain and task.timeout is None:
                 self._returns.results.append(task.call.function(item))
             else:
-                self._keep(index, task.call.try_on(index, item, task.timeout, self._before))
+                self._keep(index, task.call.try_on(index, item, task.timeout, self._before, self._begin_attempt))
         except BaseException as error:
             self._telling.fail(error)
 
@@ -172,6 +172,10 @@ class ClaimRun:
             self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)  # before the index: see board.py
         self._words[INDEX] = index
         self._tell_late_start()
+
+    def _begin_attempt(self, attempt: int) -> None:
+        begin_attempt(attempt)
+        self._words[ATTEMPT] = attempt + 1
 
     def _tell_late_start(self) -> None:
         """The parent expects that an item has all of its time before it; of one that has used some it must know."""
@@ -213,7 +217,8 @@ class ClaimRun:
             self._tell_late_start()
             try:
                 one = items[at : at + 1]
-                self._keep(index, self._task.call.try_alone(index, one, self._task.timeout, self._before))
+                call, timeout = self._task.call, self._task.timeout
+                self._keep(index, call.try_alone(index, one, timeout, self._before, self._begin_attempt))
             except BaseException as error:
                 self._telling.fail(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from . import native
 from .board import ASLEEP, HEAD, NEWS, POSTED, REST, SPIN, TAIL, WAITS, Board, Slot
@@ -84,7 +85,8 @@ class Desk:
         arena = self.transport.arena
         if self.transport.is_ready(_PAUSE):
             return
-        arena.cool(max(_USUAL, min(_LARGEST, available_memory() // _SHARE)))
+        with suppress(OSError):  # items have used up all descriptors, say
+            arena.cool(max(_USUAL, min(_LARGEST, available_memory() // _SHARE)))
         while not self.transport.is_ready(_ABSENCE):
             arena.cool(_USUAL)
             if not arena.has_lent:

@@ -10,10 +10,9 @@ from time import monotonic
 from typing import Any
 
 _SIGINT = int(_signal.SIGINT)
-_NAMES = ("SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPROF", "SIGVTALRM")
-_NUMBERS = tuple(
-    int(getattr(_signal, name)) for name in _NAMES
-)  # those that programs have handlers for, besides SIGINT
+# besides SIGINT, those whose handlers are known to raise; more are not touched, as to replace a handler undoes what
+# `faulthandler.register` and `signal.siginterrupt` have done to it
+_NUMBERS = int(_signal.SIGTERM), int(_signal.SIGALRM), int(_signal.SIGHUP)
 _CLEANING = 1.0  # seconds: more than a call takes to end, and less than it takes a person to press again
 
 Held = list[tuple[int, Any]]  # signals, and their handlers
@@ -40,16 +39,16 @@ class Shield:
             What `down` is to be given; None where no handler is in the way.
         """
         held: Held = []
+        if threading.get_ident() != threading.main_thread().ident:  # where alone handlers run
+            return None
         try:
             for number in _handled:
                 handler = _signal.getsignal(number)
                 if callable(handler) and getattr(handler, "__func__", None) is not Shield._note:
                     held.append((number, handler))
                     _signal.signal(number, self._note)
-        except ValueError:  # not in the main thread, where alone they run
-            return None
-        except BaseException:
-            _restore(held, len(held))
+        except BaseException:  # a handler that has not been replaced yet
+            self.down(held)
             raise
         return held or None
 

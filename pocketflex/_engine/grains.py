@@ -17,6 +17,7 @@ from .segments import round_up
 _SCALARS = frozenset({str, int, float, bytes, bool, complex, type(None)})
 _PLAIN = _SCALARS | {tuple, list, dict}
 _FEW = 16  # values
+_MOST_KINDS = 16  # classes that are vouched for, after each of which all is looked at again
 _MARSHAL_VERSION = 2  # later ones look for shared references, at a third of the speed
 FAILURE = 1  # the tag of a failure in a table
 _ENTRY = 3  # words of an entry in it
@@ -144,11 +145,14 @@ class Table:
         """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
         try:
             known = kinds = Kinds.known()._replace(top=self._classes())
-            while type(found := native.are_plain(self._values, kinds)) is not bool:
+            for _ in range(_MOST_KINDS):
+                found = native.are_plain(self._values, kinds)
+                if type(found) is bool:
+                    return self._pickle_all(kinds.top, is_simple=kinds == known) if found else None
                 if (vouched := kinds.vouch(found)) is None:
                     return None
                 kinds = vouched
-            return self._pickle_all(kinds.top, is_simple=kinds == known) if found else None
+            return None
         except Exception:  # what one of them is to blame for, the pickle of that one shows
             return None
 
@@ -167,7 +171,7 @@ class Table:
     def _classes(self) -> tuple[type, ...]:
         """The class of all of them, if they are objects that are their attributes."""
         first = type(self._values[0])
-        is_one = first not in _PLAIN and has_plain_state(first) and set(map(type, self._values)) == {first}
+        is_one = first not in _PLAIN and set(map(type, self._values)) == {first} and has_plain_state(first)
         return (first,) if is_one else ()
 
     def _grain(self) -> Grain:

@@ -84,7 +84,7 @@ class ItemReader(Reader):
         the next item; or FetchError.
         """
         place = self._places[grain]
-        if place.form <= Form.PLAIN:
+        if place.form <= Form.NUMBERS:
             self._fill(place, scalars := [None] * place.length, 0)
             return scalars
         if place.form in WHOLE:
@@ -140,10 +140,16 @@ class _Whole:
     def __init__(self, load_all: Callable[[], list[Any]]) -> None:
         self._load_all = load_all
         self._values: list[Any] = []
+        self._error: BaseException | None = None
 
     def load(self, position: int) -> Any:
         """Each can be had once; what `load_all` raises, they all raise."""
-        if not self._values:
-            self._values = self._load_all()
+        if not self._values and self._error is None:
+            try:
+                self._values = self._load_all()
+            except BaseException as error:
+                self._error = error
+        if self._error is not None:
+            raise self._error
         found, self._values[position] = self._values[position], None
         return found

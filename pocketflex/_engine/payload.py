@@ -17,7 +17,7 @@ import pickle
 import sys
 import weakref
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -117,14 +117,16 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         if isinstance(value, functools._lru_cache_wrapper) and not _is_importable(value):
             return _cache_again, (value.__wrapped__, value.cache_parameters())
         if isinstance(value, CodeType):
-            with suppress(ValueError):  # tools may have put anything among its constants
+            try:
                 return marshal.loads, (marshal.dumps(value),)  # both ends are the same interpreter
+            except ValueError:  # tools may have put anything among its constants
+                return _reduce_code(value)
         if self.gives_back and isinstance(value, type):
             if value in _CLASS_IDS and value not in _born_here:
                 return _class_of_id, (_CLASS_IDS[value],)
             _born_here.add(value)
         reduced = super().reducer_override(value)
-        if type(reduced) is tuple and reduced[0] is _make_class and "__slots__" in vars(value):
+        if type(reduced) is tuple and reduced[0] is _make_class and _has_own_slots(value, reduced[1][2]):
             reduced[1][3]["__slots__"] = vars(value)["__slots__"]
         return reduced
 
@@ -134,9 +136,15 @@ _REDUCERS: dict[int, Any] = {
     **{id(kind): reduce for kind, reduce in cloudpickle.CloudPickler.dispatch_table.maps[0].items()},
     **dict.fromkeys(map(id, (FunctionType, CodeType, functools._lru_cache_wrapper)), False),
 }
+_reduce_code = cloudpickle.CloudPickler.dispatch_table[CodeType]
 _make_class = cloudpickle.cloudpickle._make_skeleton_class  # cloudpickle numbers the classes that travel by value:
 _CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
 _born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported
+
+
+def _has_own_slots(kind: type, bases: Iterable[Any]) -> bool:
+    """Whether it has `__slots__`, and `typing.NamedTuple` is not to make them."""
+    return "__slots__" in vars(kind) and all(getattr(base, "__name__", "") != "NamedTuple" for base in bases)
 
 
 def _class_of_id(number: str) -> type:
@@ -149,7 +157,7 @@ def _class_of_id(number: str) -> type:
 _BY_NAME = (FunctionType, BuiltinFunctionType, type)
 
 
-def _is_by_value(module: str | None) -> bool:
+def is_by_value(module: str | None) -> bool:
     """Whether functions of a module, or of a package around it, are to travel by value."""
     named = cloudpickle.list_registry_pickle_by_value()
     while module and named:
@@ -161,7 +169,7 @@ def _is_by_value(module: str | None) -> bool:
 
 def _is_importable(function: Any) -> bool:
     name = function.__module__
-    if name == "__main__" or _is_by_value(name):
+    if name == "__main__" or is_by_value(name):
         return False
     return getattr(sys.modules.get(name), function.__qualname__, None) is function
 
@@ -273,20 +281,24 @@ def _set_aside(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
 
 def _blame(call: Any) -> str:
     """What a callable refers to that cannot be pickled, in words."""
-    function = getattr(call, "function", call)
-    owner = getattr(function, "__self__", None)
-    refers_to = [("attribute", name, value) for name, value in getattr(owner, "__dict__", {}).items()]
-    if isinstance(function, FunctionType):
-        from inspect import getclosurevars  # late: 8 ms, which no worker is to wait for
-
-        found = getclosurevars(function)
-        refers_to += [("variable", name, value) for name, value in {**found.nonlocals, **found.globals}.items()]
-    for what, name, value in refers_to:
+    for what, name, value in _refers_to(getattr(call, "function", call)):
         try:
             cloudpickle.dumps(value)
         except Exception:
             return f"{what} {name!r} ({type(value).__name__}): "
     return ""
+
+
+def _refers_to(function: Any) -> Iterator[tuple[str, str, Any]]:
+    from inspect import getclosurevars  # late: 8 ms, which no worker is to wait for
+
+    for name, value in getattr(getattr(function, "__self__", None), "__dict__", {}).items():
+        yield "attribute", name, value
+    if isinstance(function, FunctionType):
+        with suppress(ValueError):  # a variable that has no value yet
+            found = getclosurevars(function)
+            for name, value in {**found.nonlocals, **found.globals}.items():
+                yield "variable", name, value
 
 
 def ship_by_value(module: ModuleType) -> None:

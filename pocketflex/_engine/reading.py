@@ -21,7 +21,7 @@ from .grains import FAILURE, Form
 from .scalars import read_numbers
 from .segments import Region, round_up
 
-WHOLE = (Form.OBJECTS, Form.MIXED)  # what `_load_whole` is for
+WHOLE = (Form.PLAIN, Form.OBJECTS, Form.MIXED)  # what `_load_whole` is for
 Column = tuple[int, memoryview, int, int, int]  # kind, memory, offset, bytes, items
 
 
@@ -83,8 +83,6 @@ class Reader:
             items[at : at + place.length] = marshal.loads(data)
         elif place.form == Form.NUMBERS:
             items[at : at + place.length] = self._numbers(place)
-        elif place.form == Form.PLAIN:
-            items[at : at + place.length] = _load_all(self._bytes[place.at : place.at + place.nbytes], place.length)
         else:
             return False
         return True
@@ -145,6 +143,8 @@ class Reader:
     def _load_whole(self, place: Place) -> list[Any]:
         """The values of a grain that is one pickle, whose classes may have to be imported or made first."""
         view, classes = self._bytes[place.at : place.at + place.nbytes], self._shared_classes()
+        if place.form == Form.PLAIN:
+            return _load_all(view, place.length)
         if place.form == Form.MIXED:
             return _checked(payload.load(view, (), classes), place.length)
         first = 8 + int.from_bytes(view[:8], sys.byteorder)

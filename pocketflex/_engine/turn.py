@@ -138,8 +138,10 @@ class Turn:
                 else:
                     news.acquire(timeout=-1 if left is None else left)
         finally:
-            self._hand_on()
-            self._shield.harden()
+            try:
+                self._hand_on()
+            finally:
+                self._shield.harden()
 
     def _follow(self) -> threading.Lock:
         """A lock that is released at the next news. Not a Condition: Ctrl-C in its Python code would break it."""
@@ -169,12 +171,12 @@ class Turn:
 
     def _hand_on(self) -> None:
         """If this thread leads, stop."""
-        is_interrupted = False
+        interruption: BaseException | None = None
         while self._leader == threading.get_ident():
             try:
                 with self:
                     self._leave()
-            except KeyboardInterrupt:  # not before the lead is handed on, or others would wait for ever
-                is_interrupted = True
-        if is_interrupted:
-            raise KeyboardInterrupt
+            except BaseException as error:  # of a signal: others would wait for ever for the lead to be handed on
+                interruption = error
+        if interruption is not None:
+            raise interruption

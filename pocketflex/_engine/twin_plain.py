@@ -103,7 +103,8 @@ class _Walk:
         attributes = getattr(value, "__dict__", None)
         if type(attributes) is not dict or getrefcount(attributes) > _ITS_OWN:
             return _NOT_PLAIN
-        return self._weigh_dict(attributes, depth)
+        has_hook = any(isinstance(name, str) and name.startswith("__") for name in attributes)
+        return _NOT_PLAIN if has_hook else self._weigh_dict(attributes, depth)
 
     def _weigh_slotted(self, value: Any, depth: int) -> int:
         names = getattr(type(value), "__slotnames__", None)

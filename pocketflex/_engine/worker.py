@@ -24,10 +24,9 @@ from collections import deque
 from time import monotonic
 
 from ..call import Call
-from ..retry import watch_attempts
 from . import failures, native
 from .blackbox import BlackBox
-from .board import ATTEMPT, JOB, PACKETS, POSTED, REST, SPENT, Board, loading
+from .board import JOB, PACKETS, POSTED, REST, SPENT, Board, loading
 from .claims import ClaimRun
 from .desk import Desk
 from .errand import ErrandRun
@@ -70,7 +69,6 @@ class Worker:
     def serve(self) -> None:
         """Work until the parent closes its end, or until this process has run enough."""
         become_worker()
-        watch_attempts(self._publish_attempt)
         native.store(self._desk.words, JOB, -1)
         while not self._is_spent:
             try:
@@ -86,9 +84,6 @@ class Worker:
             except Disconnected:
                 return
         native.store(self._desk.words, JOB, SPENT)
-
-    def _publish_attempt(self, attempt: int) -> None:
-        self._desk.words[ATTEMPT] = attempt + 1
 
     def _work(self) -> bool:
         """Run one claim of the job whose turn it is; False if there is nothing to claim.

@@ -73,6 +73,7 @@ class FakeDesk:
         self.ledger.clear(1, None)
         self.told: list[Record] = []
         self.blocks = 0
+        self.rings = 0
         self._lens = Lens()
         self._pid = os.getpid()
 
@@ -80,6 +81,9 @@ class FakeDesk:
         if os.getpid() != self._pid:
             os._exit(1)  # the child of an item's fork must never come here
         self.told.append(record)
+
+    def ring(self) -> None:
+        self.rings += 1
 
     def stopwatch(self) -> Stopwatch:
         return Stopwatch(is_crowded=False)
@@ -377,6 +381,7 @@ def test_the_time_of_earlier_attempts_counts_and_not_that_between_them(desk: Fak
 
     desk.run(desk.task(Call(look, WAITING, chunk=chunk and (lambda items: [look(items)])), 60.0))
     assert 59_000_000_000 <= began[0] < 60_000_000_000
+    assert desk.rings == 1  # or the parent would take it to have all of its time
     desk.told.clear()
     desk.publish([0], 1, Tried(3, 61_000).pack())
     desk.run(desk.task(Call(look, WAITING, chunk=chunk and (lambda items: [look(items)])), 60.0))

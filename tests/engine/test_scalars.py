@@ -5,15 +5,19 @@ from __future__ import annotations
 import copyreg
 import datetime
 import enum
+import sys
 from collections import namedtuple
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PosixPath
+from types import ModuleType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import cloudpickle
 import pytest
 
+from pocketflex._engine.payload import ship_by_value
 from pocketflex._engine.scalars import Kinds
 
 
@@ -74,6 +78,28 @@ class Flags(enum.Flag):
 
 class Words(enum.StrEnum):
     A = "a"
+
+
+class Iterated(NamedTuple):
+    one: Any
+
+    def __iter__(self) -> Any:
+        raise AssertionError
+
+
+class OwnLook(enum.Enum):
+    ONE = 1
+
+    def __getattribute__(self, name: str) -> Any:
+        return super().__getattribute__(name)
+
+
+class Masked:
+    __slots__ = ("x",)
+
+    @property
+    def __class__(self) -> Any:
+        return int
 
 
 class Fickle(enum.Enum):
@@ -189,8 +215,30 @@ def test_classes_without_code_of_their_own_are_vouched_for(kind: type, field: st
     "kind",
     [
         Hashed, Reduced, Derived, MadeOtherwise, Fickle, OfTuples, Missing, HashedEnum, ReducedEnum, Strange,
+        Iterated, OwnLook, Masked,
         Bare, Guarded, Covered, Registered, OwnPath, OwnDate, type, object, ValueError, bytearray, memoryview,
     ],
 )  # fmt: skip
 def test_for_others_nobody_vouches(kind: type) -> None:
     assert Kinds.known().vouch(kind) is None
+
+
+@pytest.mark.parametrize("kind", [Pair, Color, Point, Slotted, UUID])
+def test_nor_for_one_that_has_code_registered(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Kinds.known().vouch(kind) is not None
+    monkeypatch.setitem(copyreg.dispatch_table, kind, lambda one: (kind, ()))
+    assert Kinds.known().vouch(kind) is None
+    monkeypatch.setitem(copyreg.dispatch_table, datetime.datetime, lambda one: (datetime.datetime, (1, 1, 1)))
+    assert datetime.datetime not in Kinds.known().dated
+
+
+def test_nor_for_one_that_the_other_side_cannot_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("nowhere_to_be_found")
+    exec("class Lost: pass", vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert Kinds.known().vouch(module.Lost) is None
+    ship_by_value(module)
+    try:
+        assert Kinds.known().vouch(module.Lost) is not None
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)

@@ -188,3 +188,84 @@ def test_a_class_with_slots_has_them_in_a_worker_too() -> None:
         (Slotted(number + 1), "a", {}, Slotted(number)) for number in range(20)
     ]
     assert pf.parallel_map(Slotted, range(3), max_workers=2) == [Slotted(0), Slotted(1), Slotted(2)]
+
+
+KINDS = """
+import datetime, enum
+from collections import namedtuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+import pocketflex as pf
+
+class Color(enum.Enum):
+    RED = "red"
+
+class Entry(NamedTuple):
+    day: datetime.date
+    tags: frozenset
+    place: Path
+
+Old = namedtuple("Old", "one two")
+
+@dataclass
+class Point:
+    x: int
+    color: Color
+
+@dataclass(slots=True)
+class Slotted:
+    x: int
+    point: Point
+
+@dataclass(slots=True, frozen=True)
+class Frozen:
+    x: int
+
+def make(n):
+    day = datetime.date(2020, 1, 1) + datetime.timedelta(n)
+    when = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    return [
+        Entry(day, frozenset({n, "x"}), Path("a") / str(n)), Old(n, {n}), Point(n, Color.RED),
+        Slotted(n, Point(1, Color.RED)), Frozen(n), Color.RED, when, {"nested": [Point(n, Color.RED), {Frozen(n)}]},
+    ]
+
+made = [make(n) for n in range(500)]
+assert pf.parallel_map(make, range(500), max_workers=2) == made
+assert pf.parallel_map(lambda one: one, made, max_workers=2) == made
+for column in zip(*made):
+    column = list(column)
+    found = pf.parallel_map(lambda one: one, column, max_workers=2)
+    assert found == column and {*map(type, found)} == {*map(type, column)}, column[0]
+    assert pf.parallel_map(lambda one: one, column[:1], max_workers=2) == column[:1]
+print("same")
+"""
+
+
+def test_values_of_classes_of_a_script_arrive(run_script: Any) -> None:
+    done = run_script(KINDS, timeout=60)
+    assert (done.stdout, done.stderr) == ("same\n", "")
+
+
+GONE = """
+from pathlib import Path
+with open(Path(__file__).with_name("tried"), "a") as tried:
+    tried.write("x")
+raise ImportError
+"""
+
+
+def test_items_that_cannot_be_loaded_as_one_fail_each(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their class is there when they are sent, and not when they arrive, which is found out once a grain or twice."""
+    module = tmp_path / "soon_gone.py"
+    module.write_text("class Thing:\n    def __init__(self, n):\n        self.n = n\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import soon_gone
+
+    items = [soon_gone.Thing(number) for number in range(2_000)]
+    pf.parallel_map(len, [[1], [2]], max_workers=2)
+    module.write_text(GONE)
+    found = pf.parallel_map(lambda item: item.n, items, max_workers=2, on_error="collect")
+    assert {one.kind for one in found} == {"unpicklable"}
+    assert len((tmp_path / "tried").read_text()) <= 2 * len(items)
+    assert pf.parallel_map(abs, [-1, -2], max_workers=2) == [1, 2]
