@@ -39,7 +39,7 @@ class Shield:
             What `down` is to be given; None where no handler is in the way.
         """
         held: Held = []
-        if threading.get_ident() != threading.main_thread().ident:  # where alone handlers run
+        if not _is_main():
             return None
         try:
             for number in _handled:
@@ -74,10 +74,8 @@ class Shield:
 
     @staticmethod
     def _install(handler: Any) -> None:
-        try:
+        if _is_main():
             _signal.signal(_SIGINT, handler)
-        except ValueError:  # not in the main thread, where alone it is raised
-            return
 
     def _note(self, number: int, frame: object) -> None:
         self._hits.append(number)
@@ -89,13 +87,20 @@ class Shield:
             raise KeyboardInterrupt
 
 
+def _is_main() -> bool:
+    """Whether this is the thread in which alone handlers run, and can be replaced."""
+    return threading.get_ident() == threading.main_thread().ident
+
+
 def _restore(held: Held, count: int) -> None:
-    """Give the first so many their handlers back: all of them, also where one raises that is there again."""
+    """Give the first so many their handlers back: all of them, also where one that is there again raises."""
     if count:
         try:
             _signal.signal(*held[count - 1])
-        finally:
-            _restore(held, count - 1)
+        except BaseException:  # it ran before anything was changed
+            _restore(held, count)
+            raise
+        _restore(held, count - 1)
 
 
 def _deliver(handlers: dict[int, Any], hits: Iterator[int]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _signal
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from pocketflex._engine.exclusive import Shield, look_for_handlers
 from pocketflex._engine.turn import Turn
 
 LONG = 10.0  # seconds: no wait of these tests takes that long unless something is wrong
@@ -206,3 +209,57 @@ def test_many_threads_all_come_to_their_end(bench: Bench) -> None:
     for thread in threads:
         thread.join(LONG)
         assert not thread.is_alive()
+
+
+class Late(ValueError):
+    """What a signal handler of the user's raises."""
+
+
+def test_handlers_are_there_again_whatever_they_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python runs handlers that wait before `signal.signal` changes anything, so one may raise there."""
+    shield, real = Shield(), _signal.signal
+    before = {number: _signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM, signal.SIGTERM)}
+
+    def raising(*_: object) -> None:
+        raise Late
+
+    try:
+        real(signal.SIGALRM, raising)
+        real(signal.SIGTERM, raising)
+        look_for_handlers()
+        for chosen in range(1, 7):  # of three that are replaced, and restored
+            calls = iter(range(1, 100))
+
+            def sign(number: int, handler: Any, chosen: int = chosen, calls: Iterator[int] = calls) -> Any:
+                if next(calls) == chosen:
+                    raise Late
+                return real(number, handler)
+
+            monkeypatch.setattr(_signal, "signal", sign)
+            with pytest.raises(Late):
+                shield.down(shield.up() or [])
+            monkeypatch.undo()
+            found = [_signal.getsignal(number) for number in before]
+            assert found == [before[signal.SIGINT], raising, raising]
+    finally:
+        for number, handler in before.items():
+            real(number, handler)
+
+
+def test_what_came_meanwhile_is_heard_afterwards() -> None:
+    heard: list[int] = []
+    before = _signal.getsignal(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, lambda number, _: heard.append(number))
+    try:
+        look_for_handlers()
+        shield, inner = Shield(), Shield()
+        held = shield.up()
+        assert inner.up() is None  # as all is held back already
+        signal.raise_signal(signal.SIGALRM)
+        signal.raise_signal(signal.SIGALRM)
+        assert heard == []
+        assert held is not None
+        shield.down(held)
+        assert heard == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, before)

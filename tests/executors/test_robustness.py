@@ -35,7 +35,7 @@ def test_a_slow_input_is_handed_on_as_it_comes() -> None:
     for result in pf.parallel_imap(lambda n: n, feed(), max_workers=2):
         received += [result]
     assert received == list(range(200))
-    assert results_before[-1] > 150
+    assert results_before[-1] > 105  # some of those that came slowly, not all at the end
 
 
 def test_a_short_call_does_not_wait_for_a_long_one() -> None:
