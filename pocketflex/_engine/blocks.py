@@ -86,7 +86,7 @@ class EncodingFailed(Exception):
         self.cause = cause
 
 
-def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
+def encode_items(arena: Arena, taken: Taken, grain: int, limit: int, *, is_apart: bool = False) -> Block:
     """Write items: all of them, or as many as fit in about `limit` bytes.
 
     Args:
@@ -94,6 +94,7 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
         taken: At least one item, of which at least one is written.
         grain: Items in a grain; the last has fewer.
         limit: Bytes.
+        is_apart: Whether what is pickled is to be pickled item by item.
 
     Raises:
         EncodingFailed: An item cannot be pickled; it has the block of those before it.
@@ -112,7 +113,7 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int) -> Block:
         items = items[: _fitting(items, limit)]
         grains = [stack_ragged(items[at : at + grain]) for at in range(0, len(items), grain)]
         return write_grains(arena, grains, note_form(items[0]))
-    return _write_mixed(arena, items, grain, limit)
+    return _write_mixed(arena, items, grain, limit, is_apart)
 
 
 def _fitting(arrays: list[Any], limit: int) -> int:
@@ -200,12 +201,12 @@ def note_form(array: Any) -> bytes:
     return pickle.dumps((array.dtype, array.shape, bool(array.flags.writeable)))
 
 
-def _write_mixed(arena: Arena, items: list[Any], grain: int, limit: int) -> Block:
+def _write_mixed(arena: Arena, items: list[Any], grain: int, limit: int, is_apart: bool) -> Block:
     pickler = payload.ObjectPickler()
     grains: list[Grain] = []
     nbytes = 0
     for start in range(0, len(items), grain):
-        table = Table(pickler, items[start : start + grain])
+        table = Table(pickler, items[start : start + grain], is_apart)
         made, error = table.fill(limit - nbytes)
         grains += [made] if made.length else []
         if error is not None:

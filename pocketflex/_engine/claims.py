@@ -91,12 +91,8 @@ class ClaimRun:
             self._begin()  # to read a piece may end this process too
             try:
                 piece = self._reader.piece(grain, first, stop)
-            except FetchError:
-                raise
             except MemoryError:  # one by one, perhaps, some can be had
                 self._run_watched(self._reader.one_by_one(grain, first, stop), self._next + stop - first)
-            except BaseException:  # a class that cannot be imported, say: each of the items finds out, and fails
-                self._run_watched(iter(self._reader.items(grain)), self._next + stop - first)
             else:
                 self._run_plain(piece)
             if self._is_over:

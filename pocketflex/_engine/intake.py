@@ -116,7 +116,7 @@ class Intake:
         if record.kind == Told.LET_GO:
             job.blocks[record.block].holders.discard(member.slot)
         elif record.kind in (Told.NOT_RUN, Told.UNREADABLE):
-            job.may_fetch &= record.kind != Told.UNREADABLE
+            job.is_readable &= record.kind != Told.UNREADABLE
             self._dispatch.hand_back(record.block, span)
             job.ring(len(job.members))
         elif record.kind == Told.LATER:

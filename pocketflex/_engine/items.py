@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from .fetching import Fetcher
+from ..outcome import describe
+from .fetching import Fetcher, FetchError
 from .grains import Form
 from .reading import WHOLE, Column, Place, Reader
 from .segments import Region
@@ -53,13 +54,13 @@ class ItemReader(Reader):
         """What the native loop takes of a grain: a column as it lies, or a list.
 
         Raises:
-            FetchError: It is in the parent's memory, which cannot be read.
+            FetchError: It cannot be read in this way.
         """
         place = self._places[grain]
         if place.form < Form.MARSHAL:
             return self._column(place)
         if place.form in WHOLE:
-            return self._load_whole(place)
+            return self._whole(place)
         return self._fetch(place, first, stop) if place.is_fetched else list(self.items(grain))
 
     def one_by_one(self, grain: int, first: int, stop: int) -> Iterator[Any]:
@@ -88,7 +89,7 @@ class ItemReader(Reader):
             self._fill(place, scalars := [None] * place.length, 0)
             return scalars
         if place.form in WHOLE:
-            return map(_Whole(partial(self._load_whole, place)).load, range(place.length))
+            return map(_Whole(partial(self._whole, place)).load, range(place.length))
         if self.is_pickled(grain):
             return map(self._entries(place, self._buffer).load, range(place.length))
         if place.is_fetched:
@@ -96,6 +97,14 @@ class ItemReader(Reader):
         if place.form == Form.RAGGED:
             return self._ragged(place)
         return list(self._array(place, place.length, place.nbytes))
+
+    def _whole(self, place: Place) -> list[Any]:
+        try:
+            return self._load_whole(place)
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # of a class that cannot be imported here, say
+            raise FetchError(describe(error)) from error
 
     def _where(self, place: Place) -> list[int]:
         return self._bytes[place.at : place.at + place.nbytes].cast("q").tolist()
@@ -140,16 +149,10 @@ class _Whole:
     def __init__(self, load_all: Callable[[], list[Any]]) -> None:
         self._load_all = load_all
         self._values: list[Any] = []
-        self._error: BaseException | None = None
 
     def load(self, position: int) -> Any:
-        """Each can be had once; what `load_all` raises, they all raise."""
-        if not self._values and self._error is None:
-            try:
-                self._values = self._load_all()
-            except BaseException as error:
-                self._error = error
-        if self._error is not None:
-            raise self._error
+        """Each can be had once."""
+        if not self._values:
+            self._values = self._load_all()
         found, self._values[position] = self._values[position], None
         return found

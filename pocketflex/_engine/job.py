@@ -79,7 +79,7 @@ class PoolJob:
     futile_deaths: int = 0  # workers that ended before they ran an item, since one was last finished
     died_at: float = 0.0  # when the last of them did, by time.monotonic
     is_cancelled: bool = False
-    may_fetch: bool = True  # whether its workers can read this process's memory, for all that is known
+    is_readable: bool = True  # whether workers can read what is sent in the quick ways, for all that is known
 
     def is_due(self, dispatch: Dispatch) -> bool:
         """Whether its owner has something to do: read, encode, or run an item itself."""

@@ -96,7 +96,7 @@ class Owner:
         block: Block | None
         begun = thread_time()
         try:
-            block = self._refer(taken, grain) or encode_items(self._pool.arena, taken, grain, _BLOCK)
+            block = self._refer(taken, grain) or self._encode(taken, grain)
             self._there.add(thread_time() - begun, block.length)
         except EncodingFailed as failed:
             block = failed.before
@@ -110,8 +110,11 @@ class Owner:
     def _refer(self, taken: Taken, grain: int) -> Block | None:
         """A block of items that workers fetch for themselves, where nobody changes them meanwhile."""
         is_waiting = not self._given.is_streamed and self._inside is None  # no code of the user's runs in this thread
-        is_fit = is_waiting and self._source.is_lasting and self._job.may_fetch
+        is_fit = is_waiting and self._source.is_lasting and self._job.is_readable
         return fetching.refer(self._pool.arena, taken, grain) if is_fit else None
+
+    def _encode(self, taken: Taken, grain: int) -> Block:
+        return encode_items(self._pool.arena, taken, grain, _BLOCK, is_apart=not self._job.is_readable)
 
     def _next(self, done: int, ordered: bool) -> Outcomes | None:
         if ordered or not self._collected:

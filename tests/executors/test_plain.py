@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -255,17 +256,21 @@ raise ImportError
 """
 
 
-def test_items_that_cannot_be_loaded_as_one_fail_each(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their class is there when they are sent, and not when they arrive, which is found out once a grain or twice."""
-    module = tmp_path / "soon_gone.py"
+@pytest.mark.parametrize("options", [{}, {"retry": pf.Retry(2)}, {"chunksize": 100}], ids=str)
+def test_items_that_cannot_be_loaded_cost_no_others(
+    options: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their class is there when they are sent, and not when they arrive; a thousand others come with them."""
+    name = f"soon_gone_{len(options)}{len(str(options))}"
+    module = tmp_path / f"{name}.py"
     module.write_text("class Thing:\n    def __init__(self, n):\n        self.n = n\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    import soon_gone
-
-    items = [soon_gone.Thing(number) for number in range(2_000)]
+    thing = importlib.import_module(name).Thing
+    items = [thing(number) if number % 100 == 7 else (number, {"n": number}) for number in range(1_000)]
     pf.parallel_map(len, [[1], [2]], max_workers=2)
     module.write_text(GONE)
-    found = pf.parallel_map(lambda item: item.n, items, max_workers=2, on_error="collect")
-    assert {one.kind for one in found} == {"unpicklable"}
-    assert len((tmp_path / "tried").read_text()) <= 2 * len(items)
+    found = pf.parallel_map(lambda item: item[0], items, max_workers=2, on_error="collect", **options)
+    assert [one for one in found if isinstance(one, int)] == [n for n in range(1_000) if n % 100 != 7]
+    assert [one.index for one in found if isinstance(one, pf.Failure)] == list(range(7, 1_000, 100))
+    assert {one.kind for one in found if isinstance(one, pf.Failure)} == {"unpicklable"}
     assert pf.parallel_map(abs, [-1, -2], max_workers=2) == [1, 2]
