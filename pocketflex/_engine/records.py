@@ -15,9 +15,7 @@ class Told(IntEnum):
     NOT_RUN = 2  # these items of a claim will not be run by this worker; others, perhaps, can be claimed again
     LET_GO = 3  # nothing refers to this block any more
     DROPPED = 4  # nothing but what every record may tell: a job of which nothing is read any more
-    UNREADABLE = (
-        5  # as NOT_RUN, because they cannot be read as they were sent: to be sent again, as copies and each by itself
-    )
+    UNREADABLE = 5  # as NOT_RUN, as they cannot be read as they were sent: to be sent again, copied, each by itself
     LATER = 6  # this item has been tried and is to be tried again after a while
 
 
