@@ -55,7 +55,7 @@ class Shield:
     def down(self, held: Held) -> None:
         """Let handlers run again, first of all for what has come in between."""
         try:
-            _restore(held, len(held))
+            _restore(held)
         finally:
             if self._hits:
                 hits, self._hits = self._hits, []
@@ -92,15 +92,18 @@ def _is_main() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-def _restore(held: Held, count: int) -> None:
-    """Give the first so many their handlers back: all of them, also where one that is there again raises."""
-    if count:
+def _restore(held: Held) -> None:
+    """Give all of them their handlers back, whatever is raised by those that have theirs, at whichever step."""
+    left, interruption = [*held], None
+    while left:
         try:
-            _signal.signal(*held[count - 1])
-        except BaseException:  # it ran before anything was changed
-            _restore(held, count)
-            raise
-        _restore(held, count - 1)
+            while left:
+                _signal.signal(*left[-1])
+                del left[-1]
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 def _deliver(handlers: dict[int, Any], hits: Iterator[int]) -> None:

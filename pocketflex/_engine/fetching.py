@@ -35,7 +35,8 @@ _PIECE = 1 << 18  # bytes that are fetched at a time: an eighth of an L2 cache, 
 class FetchError(Exception):
     """Items cannot be read as they were sent, and are to be sent again, as copies and each by itself.
 
-    The kernel does not let this process read the parent's memory; or one cannot be loaded of many that were pickled as one.
+    The kernel does not let this process read the parent's memory; or many were pickled as one, and one cannot be
+    loaded.
     """
 
 
