@@ -100,8 +100,8 @@ def claim(ledger: WriteableBuffer, slot: int, want: int, lock: int, /) -> tuple[
     """Claim grains of about that many items: (position, first grain, grains), or None."""
     slot, want = between("slot", slot, 0, _SLOTS - 1), int64(want)
     with _locked(ledger, lock) as words:
-        while words[_OPEN] and not words[_CLOSED]:
-            entry = min((_Entry(words, position) for position in _open(words)), key=lambda entry: entry.number)
+        while not words[_CLOSED] and (places := _open(words)):  # read once: the parent clears it without the lock
+            entry = min((_Entry(words, position) for position in places), key=lambda entry: entry.number)
             first = entry.first_free()
             if first is not None:
                 return entry.position, first, _take(entry, slot, want, first)

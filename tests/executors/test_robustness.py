@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 
 import pocketflex as pf
+from pocketflex._engine.payload import ship_by_value
+
+ship_by_value(sys.modules[__name__])  # workers cannot import this file
 
 Script = Callable[..., CompletedProcess[str]]
 
