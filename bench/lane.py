@@ -4,8 +4,8 @@ A cluster that waits for work uses up to a tenth of a CPU (heartbeats), a pool's
 second: with two CPUs everybody else would pay for that. So the whole tree of a lane is stopped (SIGSTOP)
 between its turns. A lane that dies or does not answer is closed and says why; the others go on.
 
-A lane is a process group of its own: Ctrl-C reaches the race alone, and should the race be killed, the kernel
-wakes and hangs up the stopped groups that it leaves behind.
+A lane is a process group of its own: Ctrl-C reaches the race alone. Should the race be killed, the kernel wakes the
+runner, which wakes those below it.
 """
 
 from __future__ import annotations

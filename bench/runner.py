@@ -6,6 +6,7 @@ ends. A process each, so that no peer pays for another's threads, heap or crash.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ _SHORT = (
 
 
 _FEW = 4  # items
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Stock:
@@ -114,6 +116,7 @@ class Runner:
 def main(name: str, descriptor: int) -> None:
     """Answer requests until the pipe ends."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a killed race hangs up: the end of the pipe tells the same, gently
+    _wake_with_parent()
     os.set_inheritable(descriptor, False)  # only forked workers get it, which end with this process
     pipe: Connection[Any, Any] = Connection(descriptor)
     runner = Runner(make_peer(name))
@@ -123,6 +126,14 @@ def main(name: str, descriptor: int) -> None:
     except (EOFError, OSError):
         _wake_children()
         runner.close()
+
+
+def _wake_with_parent() -> None:
+    """Have the kernel wake this process when the race dies.
+
+    It wakes groups that have stopped by itself, but none of which the stop is still on its way.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def _wake_children() -> None:

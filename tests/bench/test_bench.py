@@ -166,19 +166,25 @@ def test_a_small_run_writes_table_and_figures(tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, signal
+import os, signal, sys
 from bench.lane import Lane
 from bench.messages import Form, Setting, Turn
 lane = Lane("pocketflex")
 lane.ask(Turn("W8", Form("parallel_map"), False, Setting(True, 1)), 60)
-print(*(process.pid for process in lane._tree()), flush=True)
+tree = [process.pid for process in lane._tree()]
+print(*tree, flush=True)
+if sys.argv[1] == "stopping":
+    for number in (signal.SIGCONT, signal.SIGSTOP):
+        for pid in tree:
+            os.kill(pid, number)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_race_that_is_killed_leaves_no_lane_behind() -> None:
-    """Its lanes are stopped, workers and all."""
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=TOP, capture_output=True, text=True, timeout=120)
+@pytest.mark.parametrize("when", ["stopped", "stopping"])
+def test_a_race_that_is_killed_leaves_no_lane_behind(when: str) -> None:
+    """Its lanes are stopped, workers and all, or about to be."""
+    done = subprocess.run([sys.executable, "-c", KILLED, when], cwd=TOP, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
     processes = []
     for pid in map(int, done.stdout.split()):
