@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ._engine.payload import ship_by_value
+from ._engine.by_value import ship_by_value
 from .errors import TargetError
 from .flow import Flow
 from .node import BaseNode

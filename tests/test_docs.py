@@ -24,7 +24,7 @@ from typing import NamedTuple
 import pytest
 
 import pocketflex
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 
 ship_by_value(sys.modules[__name__])
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.options import BatchOptions
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it

@@ -73,6 +73,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
         "poller",
         "sizing",
         "turn",
+        "by_value",
         "payload",
         "ranges",
         "exclusive",
@@ -121,7 +122,7 @@ DOORS: dict[tuple[str, str], str] = {
 }
 SOLE_IMPORTERS = {
     "asyncio": ("aio", "aio.*"),
-    "cloudpickle": ("_engine.payload",),
+    "cloudpickle": ("_engine.by_value",),
     "argparse": ("cli",),
     "tqdm": ("observe.progress",),
     "subprocess": ("_engine.launch",),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.aio import run_async, run_async_batch, run_async_parallel_batch
 from pocketflex.async_node import AsyncBatchNode, AsyncNode, AsyncParallelBatchNode
 from pocketflex.batch_flow import (

@@ -18,7 +18,7 @@ import pytest
 
 import pocketflex as pf
 from pocketflex import call as call_module
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.aio import tasks as tasks_module
 from pocketflex.call import FRESH, Call, Later
 from pocketflex.retry import begin_attempt, current_attempt

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.call import Call
 from pocketflex.seeds import mix
 

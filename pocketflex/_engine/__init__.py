@@ -17,7 +17,8 @@ The files in the order of an item's life:
       grains          those that are no columns; arrays and scalars know numpy
       shared          arrays that the user has put in shared memory, whose rows are not copied
       fetching        large items that workers read out of the parent's memory for themselves
-    payload           one object to a pickle; the only importer of cloudpickle
+    by_value          what travels by value, and how; the only importer of cloudpickle
+    payload           one object to a pickle
       failures        exceptions that are sure to load in the parent
     shm               arenas: memory without a name, written by one side and read by the other (lens)
       segments        the pieces that they are made of; exclusive is their lock

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import PayloadError, RemoteError
 from ..outcome import Kind, RemoteTraceback, describe, render_traceback
-from . import payload
+from . import by_value, payload
 
 
 class ErrorRecord(NamedTuple):
@@ -44,7 +44,7 @@ def dump_error(error: BaseException) -> ErrorRecord:
     text = render_traceback(error)
     for candidate in (*_forms(error), RemoteError(_describe(error, text))):
         try:
-            data = payload.dump_back(candidate)
+            data = by_value.dump(candidate, gives_back=True)
             trial = payload.load(data)
             is_same = type(trial) is type(error) and str(trial) == str(error)
         except BaseException:  # the pickling code of a user's exception may raise anything

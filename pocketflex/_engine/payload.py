@@ -1,7 +1,6 @@
-"""Objects to bytes and back: callables, items, results. The only importer of cloudpickle.
+"""Objects to bytes and back: callables, items, results; by_value.py says what of them travels by value.
 
-Functions and classes of ``__main__``, notebooks and closures travel by value; everything else by
-reference. Buffers (arrays) leave the pickle "out of band" (protocol 5, PEP 574), so that they can
+Buffers (arrays) leave the pickle "out of band" (protocol 5, PEP 574), so that they can
 be copied once into shared memory instead of twice through a pickle.
 
 What is unpickled here comes from descriptors that this process has inherited or created, never
@@ -10,28 +9,25 @@ from a file or a network.
 
 from __future__ import annotations
 
-import functools
 import io
-import marshal
 import pickle
-import sys
-import weakref
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
-
-import cloudpickle
 
 from ..call import Call
 from ..errors import PayloadError
 from ..outcome import describe
+from . import by_value
+from .by_value import REDUCERS, Pickler, class_of_id, is_importable
 
 Pickled = tuple[bytes, list[memoryview]]  # a pickle and its out-of-band buffers
 
 _dump = pickle.Pickler.dump
+_BY_NAME = (FunctionType, BuiltinFunctionType, type)
 _IN_BAND = 4096  # bytes; a smaller buffer is cheaper inside its pickle than as a view of its own
 
 
@@ -103,82 +99,7 @@ class ObjectPickler:
         return is_in_band
 
 
-class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle 3.1.3, with four differences.
-
-    Functions with a cache travel by value where others would. Code keeps the name of its file: a traceback from a
-    worker shows the user's own lines. Classes are made with their slots. And a class that came by value from the
-    parent goes back there as a reference: else the parent would overwrite its methods with copies from the worker.
-    """
-
-    gives_back = False
-
-    def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, functools._lru_cache_wrapper) and not _is_importable(value):
-            return _cache_again, (value.__wrapped__, value.cache_parameters())
-        if isinstance(value, CodeType):
-            try:
-                return marshal.loads, (marshal.dumps(value),)  # both ends are the same interpreter
-            except ValueError:  # tools may have put anything among its constants
-                return _reduce_code(value)
-        if self.gives_back and isinstance(value, type):
-            if value in _CLASS_IDS and value not in _born_here:
-                return _class_of_id, (_CLASS_IDS[value],)
-            _born_here.add(value)
-        reduced = super().reducer_override(value)
-        if type(reduced) is tuple and reduced[0] is _make_class and _has_own_slots(value, reduced[1][2]):
-            reduced[1][3]["__slots__"] = vars(value)["__slots__"]
-        return reduced
-
-
-# by id of the type, as a metaclass may redefine equality; False: by `reducer_override` of cloudpickle or `_Pickler`
-_REDUCERS: dict[int, Any] = {
-    **{id(kind): reduce for kind, reduce in cloudpickle.CloudPickler.dispatch_table.maps[0].items()},
-    **dict.fromkeys(map(id, (FunctionType, CodeType, functools._lru_cache_wrapper)), False),
-}
-_reduce_code = cloudpickle.CloudPickler.dispatch_table[CodeType]
-_make_class = cloudpickle.cloudpickle._make_skeleton_class  # cloudpickle numbers the classes that travel by value:
-_CLASS_IDS: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
-_born_here: weakref.WeakSet[type] = weakref.WeakSet()  # classes that this worker has made or imported
-
-
-def _has_own_slots(kind: type, bases: Iterable[Any]) -> bool:
-    """Whether it has `__slots__`, and `typing.NamedTuple` is not to make them."""
-    return "__slots__" in vars(kind) and all(getattr(base, "__name__", "") != "NamedTuple" for base in bases)
-
-
-def _class_of_id(number: str) -> type:
-    kind: type | None = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
-    if kind is None:
-        raise PayloadError("its class has gone from this process since it was sent to the worker")
-    return kind
-
-
-_BY_NAME = (FunctionType, BuiltinFunctionType, type)
-
-
-def is_by_value(module: str | None) -> bool:
-    """Whether functions of a module, or of a package around it, are to travel by value."""
-    named = cloudpickle.list_registry_pickle_by_value()
-    while module and named:
-        if module in named:
-            return True
-        module = module.rpartition(".")[0]
-    return False
-
-
-def _is_importable(function: Any) -> bool:
-    name = function.__module__
-    if name == "__main__" or is_by_value(name):
-        return False
-    return getattr(sys.modules.get(name), function.__qualname__, None) is function
-
-
-def _cache_again(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
-    return functools.lru_cache(**parameters)(function)  # with an empty cache: it is another process's
-
-
-class _SharingPickler(_Pickler):
+class _SharingPickler(Pickler):
     """Asks Python as little as it can: each object that is pickled asks the table of reducers, and `reducer_override`.
 
     cloudpickle's table is a ChainMap, in Python; here it is part of the other, and the table is that of `copyreg`.
@@ -195,7 +116,7 @@ class _SharingPickler(_Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
-        reduce = _REDUCERS.get(id(kind))
+        reduce = REDUCERS.get(id(kind))
         if reduce is None and not issubclass(kind, type):
             return NotImplemented
         if reduce:
@@ -204,19 +125,12 @@ class _SharingPickler(_Pickler):
             return known[1]
         reduced = super().reducer_override(value)
         is_class = reduce is None
-        if is_class and reduced is not NotImplemented and reduced[0] is not _class_of_id:
-            self.classes.append(self._define(value))
+        if is_class and reduced is not NotImplemented and reduced[0] is not class_of_id:
+            self.classes.append(by_value.dump(value, gives_back=self.gives_back))
             reduced = _shared_class, (len(self.classes) - 1,)
         if is_class or reduced is NotImplemented:  # a function by value may refer to something else at the next object
             self._known[id(value)] = value, reduced
         return reduced
-
-    def _define(self, kind: type) -> bytes:
-        stream = io.BytesIO()
-        pickler = _Pickler(stream, protocol=5)
-        pickler.gives_back = self.gives_back
-        pickler.dump(kind)
-        return stream.getvalue()
 
 
 class SharedClasses:
@@ -257,12 +171,12 @@ def dump_callable(call: Any, label: str) -> Pickled:
     Raises:
         PayloadError: It cannot be pickled; the message names the attribute that is to blame.
     """
-    if type(call) is Call and call.is_plain and type(call.function) in _BY_NAME and _is_importable(call.function):
+    if type(call) is Call and call.is_plain and type(call.function) in _BY_NAME and is_importable(call.function):
         return pickle.dumps(call, protocol=5), []  # what cloudpickle would write, in a tenth of the time
     buffers: list[memoryview] = []
     stream = io.BytesIO()
     try:
-        _Pickler(stream, protocol=5, buffer_callback=lambda buffer: _set_aside(buffer, buffers)).dump(call)
+        Pickler(stream, protocol=5, buffer_callback=lambda buffer: _set_aside(buffer, buffers)).dump(call)
         return stream.getvalue(), buffers
     except Exception as error:
         what = "function or initializer" if getattr(call, "initializer", None) else "function"
@@ -283,7 +197,7 @@ def _blame(call: Any) -> str:
     """What a callable refers to that cannot be pickled, in words."""
     for what, name, value in _refers_to(getattr(call, "function", call)):
         try:
-            cloudpickle.dumps(value)
+            by_value.dump(value)
         except Exception:
             return f"{what} {name!r} ({type(value).__name__}): "
     return ""
@@ -299,20 +213,3 @@ def _refers_to(function: Any) -> Iterator[tuple[str, str, Any]]:
             found = getclosurevars(function)
             for name, value in {**found.nonlocals, **found.globals}.items():
                 yield "variable", name, value
-
-
-def ship_by_value(module: ModuleType) -> None:
-    """Make the functions and classes of `module` travel by value, as those of ``__main__`` do.
-
-    For modules that workers cannot import, such as a file that was loaded from its path.
-    """
-    cloudpickle.register_pickle_by_value(module)
-
-
-def dump_back(value: Any) -> bytes:
-    """Pickle one object, in a worker, for the parent."""
-    stream = io.BytesIO()
-    pickler = _Pickler(stream, protocol=5)
-    pickler.gives_back = True
-    pickler.dump(value)
-    return stream.getvalue()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TextIO
 
-from . import failures, payload
+from . import by_value, failures, payload
 from .transport import Ears
 from .voice import Kind, Voice
 
@@ -115,7 +115,7 @@ def _carried(value: Any) -> tuple[bytes | None, str]:
     except Exception as error:
         shown = f"({type(value).__name__} without a repr: {type(error).__name__})"
     try:
-        data = payload.dump_back(value)
+        data = by_value.dump(value, gives_back=True)
         payload.load(data)
     except Exception:
         return None, shown

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
 from pocketflex._engine import failures, payload
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.call import Call
 from pocketflex.errors import PayloadError, RemoteError
 
@@ -243,11 +245,11 @@ def test_a_function_of_a_package_registered_by_value_travels_so(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "packed", package)
     monkeypatch.setitem(sys.modules, "packed.inner", module)
     by_name, _ = payload.dump_callable(Call(module.double), "f")
-    payload.ship_by_value(package)
+    ship_by_value(package)
     try:
         by_value, _ = payload.dump_callable(Call(module.double), "f")
     finally:
-        payload.cloudpickle.unregister_pickle_by_value(package)
+        cloudpickle.unregister_pickle_by_value(package)
     assert payload.load(by_name).function is module.double
     assert payload.load(by_value).function is not module.double
     assert payload.load(by_value).function(3) == 6

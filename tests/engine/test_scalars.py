@@ -17,7 +17,7 @@ from uuid import UUID
 import cloudpickle
 import pytest
 
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex._engine.scalars import Kinds
 
 

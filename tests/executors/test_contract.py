@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.executors.base import Job, Run
 from pocketflex.executors.process import ProcessPool
 from pocketflex.outcome import RemoteTraceback

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import pocketflex as pf
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex._engine.errands import Errands, Lost
 from pocketflex._engine.home import shared_pool
-from pocketflex._engine.payload import ship_by_value
 from pocketflex._engine.pool import Pool
 
 ship_by_value(sys.modules[__name__])

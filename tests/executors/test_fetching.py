@@ -14,7 +14,7 @@ import pytest
 
 import pocketflex as pf
 from pocketflex._engine import fetching
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex._engine.ranges import Span
 from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Source

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.call import Call
 from pocketflex.executors.base import Job
 from pocketflex.executors.process import ProcessPool

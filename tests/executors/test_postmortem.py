@@ -18,8 +18,8 @@ import pytest
 import pocketflex as pf
 from pocketflex._engine import postmortem
 from pocketflex._engine.blackbox import STACK
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex._engine.orders import Death
-from pocketflex._engine.payload import ship_by_value
 from pocketflex.outcome import RemoteTraceback
 
 ship_by_value(sys.modules[__name__])  # pytest loads this file by its path, so workers cannot import it

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex._engine.wear import own_memory
 
 ship_by_value(sys.modules[__name__])  # workers cannot import this file

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 
 ship_by_value(sys.modules[__name__])  # workers cannot import this file
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))

@@ -17,7 +17,7 @@ import pytest
 
 import pocketflex as pf
 from pocketflex import aio, models
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.observe.report import Report
 
 ship_by_value(sys.modules[__name__])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.prepared import Places
 
 ship_by_value(sys.modules[__name__])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import pocketflex as pf
-from pocketflex._engine.payload import ship_by_value
+from pocketflex._engine.by_value import ship_by_value
 from pocketflex.journal.signing import read_key
 
 ship_by_value(sys.modules[__name__])
