@@ -245,8 +245,5 @@ FUNCTION(plain_are_plain)
     if (!take_count("are_plain", given, 2) || !take_list(arguments[0], "items") || !take_kinds(&walk, arguments[1]))
         return NULL;
     bool are_plain = are_fit(arguments[0], &walk);
-    if (!walk.unknown)
-        return PyBool_FromLong(are_plain);
-    Py_INCREF(walk.unknown);
-    return walk.unknown;
+    return walk.unknown ? Py_NewRef(walk.unknown) : PyBool_FromLong(are_plain);
 }

@@ -36,6 +36,7 @@ class Later(NamedTuple):
 
 FRESH = Later()
 Begin = Callable[[int], None]
+Function = Callable[[Any], Any]
 _ONCE = Retry()
 _NO_SEQUENCES = (set, frozenset, dict, str, bytes)  # they have no order of results, or none of results
 
@@ -54,10 +55,10 @@ class Call:
             a chunk of one, so that only the guilty ones fail.
     """
 
-    function: Callable[[Any], Any]
+    function: Function
     retry: Retry = _ONCE
     fallback: Callable[[Any, Exception], Any] | None = None
-    chunk: Callable[[Any], Any] | None = None
+    chunk: Function | None = None
 
     def __reduce__(self) -> tuple[type[Call], tuple[Any, ...]]:
         return Call, (self.function,) if self.is_plain else (self.function, self.retry, self.fallback, self.chunk)
@@ -154,7 +155,7 @@ class Call:
         finally:
             begin_attempt(outer)
 
-    def _called_alone(self, one: Any) -> Callable[[Any], Any]:
+    def _called_alone(self, one: Any) -> Function:
         return lambda _item: self._several(one)[0]
 
     def _several(self, items: Any) -> list[Any]:
@@ -168,9 +169,7 @@ class Call:
         results = self.chunk(items)
         return results if isinstance(results, _NO_SEQUENCES) else list(results)
 
-    def _end(
-        self, function: Callable[[Any], Any], index: int, one: Any, timeout: float | None, found: Outcome | Later
-    ) -> Outcome:
+    def _end(self, function: Function, index: int, one: Any, timeout: float | None, found: Outcome | Later) -> Outcome:
         """Wait and try until there is an outcome."""
         while isinstance(found, Later):
             sleep(found.pause)
@@ -180,14 +179,9 @@ class Call:
         return found
 
     def _try(
-        self,
-        function: Callable[[Any], Any],
-        index: int,
-        item: Any,
-        timeout: float | None,
-        before: Later,
-        begin: Begin = begin_attempt,
-    ) -> Outcome | Later:
+        self, function: Function, index: int, item: Any, timeout: float | None, before: Later,
+        begin: Begin = begin_attempt, /,
+    ) -> Outcome | Later:  # fmt: skip
         outer, begun = current_attempt(), monotonic() - before.spent
         deadline = inf if timeout is None else begun + timeout
         try:
@@ -203,13 +197,7 @@ class Call:
         return found._replace(spent=ended - begun) if type(found) is Later else found
 
     def _attempt(
-        self,
-        function: Callable[[Any], Any],
-        index: int,
-        item: Any,
-        attempts: int,
-        deadline: float,
-        begin: Begin,
+        self, function: Function, index: int, item: Any, attempts: int, deadline: float, begin: Begin
     ) -> Outcome | Later:
         """Try until there is an outcome, or a wait, or no time is left."""
         while True:

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from .call import Begin, Call, Later
+from .call import Call, Later
 from .errors import InitializerError
 from .options import BatchOptions
 from .outcome import Outcome, Outcomes, describe
-from .retry import begin_attempt
 from .seeds import begin_draws, drawing
 
 T = TypeVar("T")
@@ -144,17 +143,9 @@ class PreparedCall(Call):
         is_paired = self.seeding is not None and self.seeding.is_paired
         return super()._returned([item for _, item in items] if is_paired else items)
 
-    def _try(
-        self,
-        function: Callable[[Any], Any],
-        index: int,
-        item: Any,
-        timeout: float | None,
-        before: Later,
-        begin: Begin = begin_attempt,
-    ) -> Outcome | Later:
+    def _try(self, function: Callable[[Any], Any], index: int, item: Any, /, *how: Any) -> Outcome | Later:
         if self.seeding is None:
-            return super()._try(function, index, item, timeout, before, begin)
+            return super()._try(function, index, item, *how)
         seed, (at, bare) = self.seeding.seed, self.seeding.part(index, item)
 
         def draw(item: Any) -> Any:
@@ -162,7 +153,7 @@ class PreparedCall(Call):
             return function(item)
 
         with drawing(seed, at):
-            return super()._try(draw, index, bare, timeout, before, begin)
+            return super()._try(draw, index, bare, *how)
 
 
 def prepare(call: Call, options: BatchOptions) -> PreparedCall:

@@ -87,7 +87,7 @@ ENGINE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("twin",),
     ("native",),
     ("hatch", "records", "ledger", "shared", "spawner", "arrays", "grains"),
-    ("board", "source"),
+    ("board", "source", "writing"),
     ("blocks", "transport"),
     ("fetching",),
     ("reading", "returns", "socket_transport"),

@@ -15,6 +15,7 @@ The files in the order of an item's life:
     source            the input, read as needed, readable again after a crash
     blocks            items to bytes: a header, a table, and grains that stand alone
       grains          those that are no columns; arrays and scalars know numpy
+      writing         put into memory
       shared          arrays that the user has put in shared memory, whose rows are not copied
       fetching        large items that workers read out of the parent's memory for themselves
     by_value          what travels by value, and how; the only importer of cloudpickle

@@ -40,36 +40,21 @@ from __future__ import annotations
 
 import pickle
 from array import array
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, takewhile
-from typing import Any, NamedTuple
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from typing import Any
 
 from . import native, payload, shared
-from .arrays import are_alike, are_ragged, copy_array
+from .arrays import are_alike, are_ragged
 from .failures import FailureRecord
 from .grains import Form, Grain, Table, Watch, stack, stack_ragged
-from .segments import Region, Segment, round_up
+from .segments import Segment
 from .shm import Arena
 from .source import Taken
+from .writing import ENTRY, HEADER, Block, begin_block, note_form, write_grains, write_head
 
 COLUMNS = frozenset({str, int, float, bytes, bool, type(None)})
-HEADER, ENTRY = 8, 4  # words
-
-
-class Block(NamedTuple):
-    """A block in memory.
-
-    Attributes:
-        region: Where it is.
-        length: How many entries it has.
-        refers_to: The segments that it refers to.
-        keeps: The items that it refers to, which are to live as long as it does.
-    """
-
-    region: Region
-    length: int
-    refers_to: tuple[int, ...] = ()
-    keeps: Any = None
 
 
 class EncodingFailed(Exception):
@@ -105,21 +90,17 @@ def encode_items(arena: Arena, taken: Taken, grain: int, limit: int, *, is_apart
     if type(taken.items[taken.start]) in COLUMNS and (block := _write_columns(arena, taken, grain, limit)):
         return block
     items = taken.items[taken.start : taken.stop]
-    if are_alike(items):
-        count = max(1, min(len(items), limit // max(items[0].nbytes, 1)))
-        grains = [stack(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
-        return write_grains(arena, grains, note_form(items[0]))
-    if are_ragged(items):
-        items = items[: _fitting(items, limit)]
-        grains = [stack_ragged(items[at : at + grain]) for at in range(0, len(items), grain)]
+    if stacking := _stacking(items):
+        ends = [*accumulate(one.nbytes for one in items)]
+        count = max(1, bisect_right(ends, limit))
+        grains = [stacking(items[at : min(at + grain, count)]) for at in range(0, count, grain)]
         return write_grains(arena, grains, note_form(items[0]))
     return _write_mixed(arena, items, grain, limit, is_apart)
 
 
-def _fitting(arrays: list[Any], limit: int) -> int:
-    """How many of them take about so many bytes; at least one."""
-    ends = accumulate(one.nbytes for one in arrays)
-    return max(1, sum(1 for _ in takewhile(lambda end: end <= limit, ends)))
+def _stacking(values: list[Any]) -> Callable[[list[Any]], Grain] | None:
+    """What makes a grain of arrays that lie side by side; None if these do not."""
+    return stack if are_alike(values) else stack_ragged if are_ragged(values) else None
 
 
 def _write_columns(arena: Arena, taken: Taken, grain: int, limit: int) -> Block | None:
@@ -160,13 +141,6 @@ def _guess(taken: Taken, limit: int) -> int:
     return min(max(limit, lengths[0]), expected) + 8 * count
 
 
-def write_head(view: memoryview, table: array[int], notes_at: int, notes_nbytes: int) -> None:
-    """Write the header and the table of grains of a block."""
-    words = view.cast("q")
-    words[:HEADER] = array("q", (0, len(table) // ENTRY, notes_at, notes_nbytes, 0, 0, 0, 0))
-    words[HEADER : HEADER + len(table)] = table
-
-
 def _write_rows(arena: Arena, rows: Any, grain: int, limit: int) -> Block:
     if found := shared.find(rows):
         return _refer(arena, rows, grain, *found)
@@ -187,20 +161,6 @@ def _refer(arena: Arena, rows: Any, grain: int, segment: Segment, offset: int) -
     return Block(begin_block(arena, table, notes, 8 * (HEADER + len(table)) + len(notes)), len(rows), (number,))
 
 
-def begin_block(arena: Arena, table: array[int], notes: bytes, nbytes: int) -> Region:
-    """Memory for a block of so many bytes, in which all that comes before its grains is written."""
-    region = arena.allocate(nbytes)
-    view, notes_at = arena.view(region), 8 * (HEADER + len(table))
-    write_head(view, table, notes_at, len(notes))
-    view[notes_at : notes_at + len(notes)] = notes
-    return region
-
-
-def note_form(array: Any) -> bytes:
-    """The notes of a block of rows of an ndarray, or of ndarrays like it."""
-    return pickle.dumps((array.dtype, array.shape, bool(array.flags.writeable)))
-
-
 def _write_mixed(arena: Arena, items: list[Any], grain: int, limit: int, is_apart: bool) -> Block:
     pickler = payload.ObjectPickler()
     grains: list[Grain] = []
@@ -218,35 +178,6 @@ def _write_mixed(arena: Arena, items: list[Any], grain: int, limit: int, is_apar
     return write_grains(arena, grains, pickler.shared())
 
 
-def write_grains(arena: Arena, grains: Sequence[Grain], notes: bytes, *, is_dense: bool = False) -> Block:
-    """Write a block of grains and their notes; `is_dense`: without a gap between one grain and the next.
-
-    Raises:
-        OSError: There is not enough memory.
-    """
-    at = round_up(8 * (HEADER + ENTRY * len(grains)) + len(notes))
-    table = array("q")
-    for grain in grains:
-        table.extend((grain.form, at, grain.nbytes, grain.length))
-        at = at + grain.nbytes if is_dense else round_up(at + grain.nbytes)
-    region = begin_block(arena, table, notes, at)
-    view = arena.view(region)
-    for place, grain in zip(table[1::ENTRY], grains, strict=True):
-        for offset, part in grain.parts:
-            _copy(view, place + offset, part)
-    return Block(region, sum(grain.length for grain in grains))
-
-
-def _copy(view: memoryview, at: int, part: Any) -> None:
-    if isinstance(part, bytes | bytearray | memoryview | array):
-        data = memoryview(part).cast("B")
-        view[at : at + data.nbytes] = data
-    elif isinstance(part, list):
-        native.stack(part, view, at)
-    else:
-        copy_array(part, view, at)
-
-
 def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, FailureRecord], watch: Watch) -> Block:
     """Write results as one grain; those at the positions in `failed` are failures.
 
@@ -260,10 +191,8 @@ def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, Failur
     Raises:
         OSError: There is not enough memory.
     """
-    if not failed and are_alike(results):
-        return write_grains(arena, [stack(results)], note_form(results[0]))
-    if not failed and are_ragged(results):
-        return write_grains(arena, [stack_ragged(results)], note_form(results[0]))
+    if not failed and (stacking := _stacking(results)):
+        return write_grains(arena, [stacking(results)], note_form(results[0]))
     pickler = payload.ObjectPickler(gives_back=True)
     made = Table(pickler, results).fill_watched(failed, watch)
     return write_grains(arena, [made], pickler.shared())

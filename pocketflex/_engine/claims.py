@@ -164,19 +164,18 @@ class ClaimRun:
 
     def _point_at(self, index: int) -> None:
         """Publish which item runs."""
-        if self._task.timeout is not None:
-            self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)  # before the index: see board.py
+        if self._task.timeout is None:
+            self._words[INDEX] = index
+            return
+        self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)  # before the index: see board.py
+        self._words[COUNT] = 1  # after BEGAN: the parent reads them the other way round
         self._words[INDEX] = index
-        self._tell_late_start()
+        if self._before.spent:  # the parent expects that an item has all of its time before it
+            self._desk.ring()
 
     def _begin_attempt(self, attempt: int) -> None:
         begin_attempt(attempt)
         self._words[ATTEMPT] = attempt + 1
-
-    def _tell_late_start(self) -> None:
-        """The parent expects that an item has all of its time before it; of one that has used some it must know."""
-        if self._before.spent and self._task.timeout is not None:
-            self._desk.ring()
 
     def _keep(self, index: int, found: Outcome | Later) -> None:
         if isinstance(found, Later):
@@ -206,11 +205,7 @@ class ClaimRun:
     def _run_alone(self, items: Any) -> None:
         """Run the items of a chunk one at a time."""
         for at, index in enumerate(range(*self._span)):
-            if self._task.timeout is not None:
-                self._words[BEGAN] = monotonic_ns() - int(self._before.spent * 1e9)
-            self._words[COUNT] = 1  # after BEGAN: the parent reads them the other way round
-            self._words[INDEX] = index
-            self._tell_late_start()
+            self._point_at(index)
             try:
                 one = items[at : at + 1]
                 call, timeout = self._task.call, self._task.timeout

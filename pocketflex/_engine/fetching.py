@@ -21,11 +21,11 @@ from typing import Any
 
 from . import native, shared
 from .arrays import are_alike, has_plain_rows, is_array
-from .blocks import ENTRY, HEADER, Block, begin_block, note_form
 from .grains import Form
 from .segments import round_up
 from .shm import Arena
 from .source import Taken
+from .writing import ENTRY, HEADER, Block, begin_block, note_form
 
 _LEAST = 1 << 14  # bytes of an item of a list: of a smaller one a system call costs more than its copy
 _LEAST_ROWS = 1 << 16  # bytes of all rows: less is copied before a worker has woken up

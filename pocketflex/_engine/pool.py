@@ -20,7 +20,6 @@ from time import monotonic
 
 from ..errors import WorkerDiedError
 from . import native
-from .blocks import Block
 from .crew import Crew
 from .deadlines import Deadlines
 from .delays import Delays
@@ -42,6 +41,7 @@ from .staff import Staff
 from .stock import Stock
 from .transport import Terms
 from .turn import Turn
+from .writing import Block
 
 
 class Pool:

@@ -16,10 +16,10 @@ from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 from . import native, payload
-from .blocks import ENTRY, HEADER
 from .grains import FAILURE, Form
 from .scalars import read_numbers
 from .segments import Region, round_up
+from .writing import ENTRY, HEADER
 
 WHOLE = (Form.PLAIN, Form.OBJECTS, Form.MIXED)  # what `_load_whole` is for
 Column = tuple[int, memoryview, int, int, int]  # kind, memory, offset, bytes, items

@@ -8,12 +8,13 @@ from typing import Any
 
 from . import failures, native
 from .arrays import is_array
-from .blocks import COLUMNS, ENTRY, HEADER, Block, encode_results, write_head
+from .blocks import COLUMNS, encode_results
 from .failures import FailureRecord
 from .grains import Form, Watch
 from .ranges import MOST_GRAINS
 from .segments import Region
 from .shm import Arena
+from .writing import ENTRY, HEADER, Block, write_head
 
 _ROOM = 1 << 20  # bytes of columns in a block: fits an L2 cache
 _FIRST = 8 * (HEADER + ENTRY * MOST_GRAINS)

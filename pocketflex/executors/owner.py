@@ -7,7 +7,7 @@ from time import thread_time
 from typing import Any
 
 from .._engine import failures, fetching
-from .._engine.blocks import Block, EncodingFailed, encode_items
+from .._engine.blocks import EncodingFailed, encode_items
 from .._engine.job import Arrived, Blamed, News, PoolJob
 from .._engine.orders import Death
 from .._engine.pool import Pool
@@ -16,6 +16,7 @@ from .._engine.ranges import Span
 from .._engine.results import ResultReader
 from .._engine.source import Source, Taken
 from .._engine.transport import LoadFailed
+from .._engine.writing import Block
 from ..errors import InitializerError, ItemTimeoutError, PayloadError, WorkerDiedError
 from ..outcome import Failure, Outcomes, describe, trace
 from .base import Job

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pocketflex._engine import failures
-from pocketflex._engine.blocks import Block, EncodingFailed, encode_items, encode_results
+from pocketflex._engine.blocks import EncodingFailed, encode_items, encode_results
 from pocketflex._engine.failures import FailureRecord
 from pocketflex._engine.fetching import Fetcher
 from pocketflex._engine.grains import Form
@@ -33,6 +33,7 @@ from pocketflex._engine.lens import Lens
 from pocketflex._engine.results import ResultReader
 from pocketflex._engine.shm import Arena
 from pocketflex._engine.source import Taken
+from pocketflex._engine.writing import Block
 
 AMPLE = 1 << 20
 COLUMN = range(1, 8)  # the forms of columns
