@@ -49,6 +49,7 @@ from . import native, payload, shared
 from .arrays import are_alike, are_ragged
 from .failures import FailureRecord
 from .grains import Form, Grain, Table, Watch, stack, stack_ragged
+from .scalars import Kinds
 from .segments import Segment
 from .shm import Arena
 from .source import Taken
@@ -162,11 +163,11 @@ def _refer(arena: Arena, rows: Any, grain: int, segment: Segment, offset: int) -
 
 
 def _write_mixed(arena: Arena, items: list[Any], grain: int, limit: int, is_apart: bool) -> Block:
-    pickler = payload.ObjectPickler()
+    pickler, kinds = payload.ObjectPickler(), None if is_apart else Kinds.known()
     grains: list[Grain] = []
     nbytes = 0
     for start in range(0, len(items), grain):
-        table = Table(pickler, items[start : start + grain], is_apart)
+        table = Table(pickler, items[start : start + grain], kinds)
         made, error = table.fill(limit - nbytes)
         grains += [made] if made.length else []
         if error is not None:
@@ -194,5 +195,5 @@ def encode_results(arena: Arena, results: list[Any], failed: Mapping[int, Failur
     if not failed and (stacking := _stacking(results)):
         return write_grains(arena, [stacking(results)], note_form(results[0]))
     pickler = payload.ObjectPickler(gives_back=True)
-    made = Table(pickler, results).fill_watched(failed, watch)
+    made = Table(pickler, results, Kinds.known()).fill_watched(failed, watch)
     return write_grains(arena, [made], pickler.shared())

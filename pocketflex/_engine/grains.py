@@ -79,11 +79,11 @@ class Watch(Protocol):
 class Table:
     """Makes one grain of a list of anything."""
 
-    def __init__(self, pickler: payload.ObjectPickler, values: list[Any], is_apart: bool = False) -> None:
-        """Use `pickler`; `is_apart`: what is pickled is pickled value by value."""
+    def __init__(self, pickler: payload.ObjectPickler, values: list[Any], kinds: Kinds | None) -> None:
+        """Use `pickler`; what is of these kinds may be pickled as one, with None each value by itself."""
         self._pickler = pickler
         self._values = values
-        self._is_apart = is_apart
+        self._kinds = kinds
 
     def fill(self, limit: int) -> tuple[Grain, BaseException | None]:
         """Write all values, or those before one that cannot be pickled, or as many as fit."""
@@ -108,7 +108,7 @@ class Table:
     def _cut(self, limit: int) -> None:
         """Leave away what does not fit in any case, if all are as large as the first: or much is written in vain."""
         values = self._values
-        if len(values) > _FEW and (first := Table(self._pickler, values[:1], self._is_apart)._at_once()):
+        if len(values) > _FEW and (first := Table(self._pickler, values[:1], self._kinds)._at_once()):
             self._values = values[: max(_FEW, 4 * limit // max(first.nbytes, 1))]
 
     def fill_watched(self, failed: Mapping[int, FailureRecord], watch: Watch) -> Grain:
@@ -136,17 +136,17 @@ class Table:
             parts = (0, character.encode().ljust(8)), (8, data)
             return Grain(Form.NUMBERS, parts, 8 + data.nbytes, len(self._values))
         if not _SCALARS.issuperset(map(type, self._values)):
-            return None if self._is_apart else self._plain()
+            return None if self._kinds is None else self._plain(self._kinds)
         try:
             data = marshal.dumps(self._values, _MARSHAL_VERSION)
         except ValueError:  # marshal's lengths end at 2 GiB
             return None
         return Grain(Form.MARSHAL, ((0, data),), len(data), len(self._values))
 
-    def _plain(self) -> Grain | None:
+    def _plain(self, kinds: Kinds) -> Grain | None:
         """One pickle, where no part of them that can be changed is in two of them: it would be the same one in both."""
         try:
-            known = kinds = Kinds.known()._replace(top=self._classes())
+            known = kinds = kinds._replace(top=self._classes())
             for _ in range(_MOST_KINDS):
                 found = native.are_plain(self._values, kinds)
                 if type(found) is bool:
